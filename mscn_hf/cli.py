@@ -1,0 +1,116 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""`mscn-hf demo | views | pretrain | evaluate | report | push`. Modules are imported when their command is called."""
+
+import argparse
+import sys
+
+_COMMANDS = {
+    "demo": "pre-train, score, describe and load back a small encoder on this machine",
+    "views": "draw what the network of a recipe will see",
+    "pretrain": "pre-train as a recipe says: --config RECIPE [--field value …]",
+    "evaluate": "score an encoder: knn, linear, or a protocol of your own",
+    "report": "table and picture of a results file",
+    "push": "publish a run or an encoder on the Hub",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the command line; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: mscn-hf COMMAND …   (mscn-hf COMMAND --help tells its options)\n")
+        for name, what in _COMMANDS.items():
+            print(f"  {name:<9} {what}")
+        return 0 if words else 2
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("mscn-hf"))
+        return 0
+    command, rest = words[0], words[1:]
+    if command not in _COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, _COMMANDS, n=1)
+        print(f"mscn-hf: unknown command {command!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
+        return 2
+    try:
+        return globals()[f"_{command}"](rest)
+    except (ValueError, FileNotFoundError, FileExistsError, RuntimeError) as error:
+        # What a user can mend is said in one line; anything else keeps its traceback.
+        if type(error) is RuntimeError and "mscn_hf" not in type(error).__module__ and "loss is" not in str(error):
+            raise
+        print(f"mscn-hf {command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(f"mscn-hf {command}", description=_COMMANDS[command])
+
+
+def _demo(words: list[str]) -> int:
+    from . import demo
+
+    parser = _parser("demo")
+    demo.add_arguments(parser)
+    args, overrides = parser.parse_known_args(words)
+    return demo.run(args, overrides)
+
+
+def _views(words: list[str]) -> int:
+    parser = _parser("views")
+    parser.add_argument("--out", default="views.png", help="PNG to write (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=8, help="images shown (default: %(default)s)")
+    args, rest = parser.parse_known_args(words)
+    from .training.pretrain import draw_views
+    from .training.recipe_file import parse_run
+
+    print(draw_views(parse_run(rest), args.out, args.images))
+    return 0
+
+
+def _pretrain(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        from .resources import list_resources
+
+        print("usage: mscn-hf pretrain --config RECIPE [--field value …] [--views.NAME.FIELD value …]\n\nrecipes:")
+        print("\n".join(f"  {name}" for name in list_resources("recipes")))
+        return 0 if words else 2
+    from .training.pretrain import main as pretrain
+
+    return pretrain(words)
+
+
+def _evaluate(words: list[str]) -> int:
+    from .evaluation import command
+
+    parser = _parser("evaluate")
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
+def _report(words: list[str]) -> int:
+    from .evaluation.report import format_table, plot_scores
+    from .evaluation.results import read_results
+
+    parser = _parser("report")
+    parser.add_argument("results", help="results.jsonl")
+    parser.add_argument("--plot", help="PNG to write")
+    args = parser.parse_args(words)
+    results = read_results(args.results)
+    print(format_table(results))
+    if args.plot:
+        plot_scores(results, args.plot)
+    return 0
+
+
+def _push(words: list[str]) -> int:
+    from .hub import publish
+
+    parser = _parser("push")
+    publish.add_arguments(parser)
+    return publish.run(parser.parse_args(words))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Where images come from: any dataset that `datasets` can stream, as rows of undecoded bytes in numbered chunks."""
+
+import hashlib
+import json
+import os
+from collections import abc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from datasets import ClassLabel, Image, IterableDataset, Sequence, Value
+
+from .decode import BrokenImage
+
+EMBEDDED = "embedded"
+_IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes")
+_LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "target")
+
+
+class SourceError(ValueError):
+    """A dataset that cannot be opened or lacks what was asked; the message names the value and what to do."""
+
+
+@dataclass(slots=True)
+class ImageRow:
+    """One undecoded image: `id` "chunk/row/name", the file's bytes or the path they are read from, and its label."""
+
+    id: str
+    data: bytes | None
+    path: str | None = None
+    label: Any = None
+
+    def read(self) -> bytes:
+        """The image file's bytes; raises BrokenImage where there are none."""
+        if self.data is not None:
+            return self.data
+        if not self.path:
+            raise BrokenImage("the row holds neither bytes nor a path")
+        try:
+            return Path(self.path).read_bytes()
+        except OSError as error:
+            raise BrokenImage(f"cannot be read ({error.strerror or error})") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes this row occupies in memory, roughly."""
+        return len(self.data) if self.data is not None else 200
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A piece of a source that is read in one go: a Parquet row group, a tar file, a file list."""
+
+    index: int
+    rows: int | None = None
+    bytes: int | None = None
+
+
+@dataclass
+class ImageSource:
+    """A split of a dataset as chunks of undecoded rows. Made by `open_source`."""
+
+    name: str
+    path: str
+    config_name: str | None
+    split: str
+    revision: str | None
+    image_column: str
+    label_column: str | None
+    label_names: list[str] | None
+    is_local: bool
+    fingerprint: str
+    chunks: list[Chunk]
+    _dataset: IterableDataset = field(repr=False)
+
+    @property
+    def num_rows(self) -> int | None:
+        """Number of rows, or None where the source does not tell it without being read whole."""
+        counts = [chunk.rows for chunk in self.chunks]
+        return None if any(n is None for n in counts) else sum(n for n in counts if n is not None)
+
+    def read_chunk(self, index: int) -> Iterator[ImageRow]:
+        """Rows of one chunk in stored order; learns the chunk's row count when read to its end."""
+        part = self._dataset.shard(num_shards=len(self.chunks), index=index) if len(self.chunks) > 1 else self._dataset
+        count = 0
+        for count, record in enumerate(part, start=1):
+            yield self._row(index, count - 1, record)
+        self.chunks[index].rows = count
+
+    def rows(self) -> Iterator[ImageRow]:
+        """All rows in stored order."""
+        for chunk in self.chunks:
+            yield from self.read_chunk(chunk.index)
+
+    def count_rows(self) -> int:
+        """Number of rows, found by reading the chunks whose count is unknown (undecoded)."""
+        for chunk in self.chunks:
+            if chunk.rows is None:
+                for _ in self.read_chunk(chunk.index):
+                    pass
+        assert self.num_rows is not None
+        return self.num_rows
+
+    def memory_mapped(self) -> "MappedRows":
+        """All rows with random access, through the Arrow copy that `datasets` keeps of a local source on disk."""
+        return MappedRows(self)
+
+    def _row(self, chunk: int, number: int, record: dict[str, Any]) -> ImageRow:
+        value = record.get(self.image_column)
+        data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        name = os.path.basename(str(record.get("__key__") or path or ""))
+        label = record.get(self.label_column) if self.label_column else None
+        return ImageRow(f"{chunk}/{number}/{name}".rstrip("/"), data, path, label)
+
+
+class MappedRows(abc.Sequence[ImageRow]):
+    """Rows of a local source by number, read from a memory-mapped Arrow file."""
+
+    def __init__(self, source: ImageSource):
+        self._source = source
+        table = _load(source.path, source.name, source.config_name, source.split, source.revision, True, False)
+        columns = [c for c in (source.image_column, source.label_column, "__key__") if c in table.column_names]
+        table = table.select_columns(columns)
+        if not isinstance(table.features[source.image_column], Value):
+            table = table.cast_column(source.image_column, Image(decode=False))
+        self._table = table
+        if len(table) != source.num_rows:
+            raise SourceError(f"dataset {source.name!r} changed while it was opened: {len(table)} rows, not {source.num_rows}")
+        ends = np.cumsum([chunk.rows or 0 for chunk in source.chunks])
+        self._starts = ends - [chunk.rows or 0 for chunk in source.chunks]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> ImageRow:  # type: ignore[override]
+        chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._source._row(chunk, index - int(self._starts[chunk]), self._table[index])
+
+
+def open_source(
+    dataset_name: str,
+    *,
+    config_name: str | None = None,
+    split: str = "train",
+    image_column: str | None = None,
+    label_column: str | None = None,
+    revision: str | None = None,
+) -> ImageSource:
+    """Opens one split of a dataset for streaming, without decoding a single image.
+
+    Args:
+        dataset_name: a Hub id (`ILSVRC/imagenet-1k`); a local folder of Parquet, webdataset tars or images in class
+            folders; one Parquet or tar file; or `embedded`, the photographs inside scikit-image and scikit-learn.
+        config_name, split, revision: as in `datasets.load_dataset`.
+        image_column, label_column: found by feature type and usual names where not given; labels may be missing.
+
+    Raises:
+        SourceError: wrong path or id, no access, unknown split or column, or not one row.
+    """
+    shown = dataset_name
+    if dataset_name == EMBEDDED:
+        from .embedded import embedded_dataset
+
+        dataset_name = str(embedded_dataset())
+    is_local = os.path.exists(dataset_name)
+    dataset = _load(dataset_name, shown, config_name, split, revision, is_local)
+    features = dataset.features or dataset._resolve_features().features
+    image_column = _find_image_column(features, image_column, shown)
+    label_column, label_names = _find_labels(features, label_column, shown)
+    dataset = dataset.reshard()
+    chunks, files = _describe_chunks(dataset)
+    keep = [c for c in (image_column, label_column, "__key__") if c and c in features]
+    dataset = dataset.select_columns(keep)
+    if not isinstance(features[image_column], Value):
+        dataset = dataset.cast_column(image_column, Image(decode=False))
+    source = ImageSource(
+        name=shown,
+        path=dataset_name,
+        config_name=config_name,
+        split=split,
+        revision=revision or _commit_of(files),
+        image_column=image_column,
+        label_column=label_column,
+        label_names=label_names,
+        is_local=is_local,
+        fingerprint=_fingerprint(shown, config_name, split, revision, keep, dataset_name, files, chunks),
+        chunks=chunks,
+        _dataset=dataset,
+    )
+    if source.num_rows == 0 or (source.num_rows is None and next(source.rows(), None) is None):
+        raise SourceError(f"dataset {shown!r}, split {split!r}, holds not one row")
+    return source
+
+
+def _load(
+    name: str,
+    shown: str,
+    config: str | None,
+    split: str,
+    revision: str | None,
+    is_local: bool,
+    streaming: bool = True,
+) -> Any:
+    if not is_local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise SourceError(f"there is no file or folder {shown!r}, and it is not of the form of a Hub id (org/name)")
+    kind, files = name, None
+    if os.path.isfile(name):
+        suffix = Path(name).suffix
+        kind = {".parquet": "parquet", ".tar": "webdataset"}.get(suffix, "")
+        if not kind:
+            raise SourceError(f"{shown!r}: a single file must be .parquet or .tar, not {suffix or 'without suffix'!r}")
+        files = {split: name}
+    try:
+        splits = datasets.load_dataset(kind, config, data_files=files, revision=revision, streaming=streaming)
+    except Exception as error:  # datasets raises a dozen types here; each is said again with the value and a remedy
+        raise SourceError(_why_not(shown, is_local, error)) from error
+    if split not in splits:
+        raise SourceError(f"dataset {shown!r} has no split {split!r}; it has {sorted(splits)}")
+    return splits[split]
+
+
+def _why_not(name: str, is_local: bool, error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        return f"dataset {name!r} is gated or private: accept its terms on the Hub, then run `hf auth login` ({text})"
+    if is_local and isinstance(error, FileNotFoundError | datasets.exceptions.DatasetNotFoundError):
+        return f"folder {name!r} holds no images, Parquet or webdataset files ({text})"
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError | FileNotFoundError):
+        return f"there is no folder {name!r} here and no such dataset on the Hub, or no access to it ({text})"
+    return f"dataset {name!r} cannot be opened ({text})"
+
+
+def _find_image_column(features: Any, asked: str | None, name: str) -> str:
+    if asked is not None:
+        if asked not in features:
+            raise SourceError(f"dataset {name!r} has no column {asked!r}; its columns are {sorted(features)}")
+        return asked
+    images = [c for c, f in features.items() if isinstance(f, Image)]
+    if not images:  # raw bytes without a feature type
+        images = [c for c in _IMAGE_NAMES if c in features and not isinstance(features[c], ClassLabel)]
+    if len(images) > 1:
+        images = [c for c in _IMAGE_NAMES if c in images][:1] or images
+    if len(images) != 1:
+        raise SourceError(f"dataset {name!r}: give image_column; its columns are {sorted(features)}")
+    return images[0]
+
+
+def _find_labels(features: Any, asked: str | None, name: str) -> tuple[str | None, list[str] | None]:
+    if asked is not None and asked not in features:
+        raise SourceError(f"dataset {name!r} has no label column {asked!r}; its columns are {sorted(features)}")
+    classes = [c for c, f in features.items() if isinstance(f, ClassLabel)]
+    column = asked or next((c for c in _LABEL_NAMES if c in features), classes[0] if len(classes) == 1 else None)
+    if column is None:
+        return None, None
+    feature = features[column]
+    if isinstance(feature, Sequence):
+        feature = feature.feature
+    return column, list(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def _describe_chunks(dataset: IterableDataset) -> tuple[list[Chunk], list[str]]:
+    """Chunks of a resharded dataset with row counts and sizes where file footers tell them, and its files.
+
+    `datasets` keeps the file behind each shard in a private place; where that is not as expected the chunks are
+    described without counts, which costs one read of a local source and nothing else.
+    """
+    kwargs = getattr(getattr(dataset, "_ex_iterable", None), "kwargs", None) or {}
+    files = [str(f) for f in kwargs.get("files") or kwargs.get("tar_paths") or []]
+    groups = kwargs.get("row_groups_list")
+    count = dataset.num_shards
+    if not files or groups is None or len(groups) != count or len(files) != count or not files[0].endswith(".parquet"):
+        return [Chunk(i) for i in range(count)], files
+
+    def footer(path: str) -> tuple[str, Any]:
+        import fsspec
+        import pyarrow.parquet as pq
+
+        with fsspec.open(path, "rb") as stream:
+            return path, pq.read_metadata(stream)
+
+    with ThreadPoolExecutor(16) as pool:
+        footers = dict(pool.map(footer, sorted(set(files))))
+    chunks = []
+    for index, (path, wanted) in enumerate(zip(files, groups, strict=True)):
+        metadata = footers[path]
+        numbers = range(metadata.num_row_groups) if wanted is None else wanted
+        parts = [metadata.row_group(n) for n in numbers]
+        chunks.append(Chunk(index, sum(p.num_rows for p in parts), sum(p.total_byte_size for p in parts)))
+    return chunks, files
+
+
+def _commit_of(files: list[str]) -> str | None:
+    """The commit in `hf://datasets/org/name@<commit>/...`, by which the Hub's files are pinned."""
+    first = files[0] if files else ""
+    return first.split("@", 1)[1].split("/", 1)[0] if first.startswith("hf://") and "@" in first else None
+
+
+def _fingerprint(*parts: Any) -> str:
+    *settings, path, files, chunks = parts
+    if not files and os.path.isdir(path):  # an image folder: datasets streams it as one list without file sizes
+        files = [os.path.join(folder, f) for folder, _, names in os.walk(path) for f in names]
+    described = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) if os.path.isfile(f) else f for f in sorted(set(files))]
+    counts = [(c.rows, c.bytes) for c in chunks]
+    text = json.dumps([settings, described, counts], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

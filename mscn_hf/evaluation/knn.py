@@ -1,0 +1,130 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Weighted k-nearest-neighbour classification on frozen features.
+
+Shapes: N bank rows, M queries, D features, K classes, c candidates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+Matrix = Tensor | np.ndarray
+
+# Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
+# float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
+SPARE_CANDIDATES = 12
+
+
+def knn_predict(
+    bank_ND: Matrix,
+    bank_labels_N: Matrix,
+    queries_MD: Matrix,
+    k: int = 20,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    chunk: int = 1024,
+    bank_chunk: int = 16384,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Class scores of each query by the votes of its k nearest bank rows under cosine similarity.
+
+    Each neighbour votes for its class with weight exp(similarity / T) (Wu et al. 2018, sec. 3.4, with tau = 0.07); the
+    votes of a query are divided by their sum. Neighbours of equal similarity are taken in bank order.
+
+    Args:
+        bank_ND, queries_MD: features, float; tensors or arrays (a memory-mapped array is read chunk by chunk).
+        bank_labels_N: integer classes in [0, num_classes).
+        k: number of neighbours, at most N.
+        temperature: T, positive.
+        num_classes: K; by default the largest label plus one. Give it: labels may have gaps at the end.
+        chunk, bank_chunk: queries and bank rows compared at a time; memory is about 4 * chunk * bank_chunk bytes.
+        device: where to compute; by default where the queries are.
+
+    Returns:
+        scores_MK: float64 on `device`, each row sums to 1.
+
+    Raises:
+        ValueError: k larger than the bank, shapes that do not fit, a label out of range, or features not finite.
+    """
+    if len(bank_ND) == 0 or len(bank_labels_N) != len(bank_ND):
+        raise ValueError(f"the bank has {len(bank_ND)} rows and {len(bank_labels_N)} labels")
+    if bank_ND.ndim != 2 or queries_MD.ndim != 2 or bank_ND.shape[1] != queries_MD.shape[1]:
+        raise ValueError(f"features do not fit: bank {tuple(bank_ND.shape)}, queries {tuple(queries_MD.shape)}")
+    if not 1 <= k <= len(bank_ND):
+        raise ValueError(f"k must lie between 1 and the number of bank rows ({len(bank_ND)}), got {k}")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    if device is None:
+        device = queries_MD.device if isinstance(queries_MD, Tensor) else "cpu"
+    labels_N = torch.as_tensor(np.asarray(bank_labels_N) if isinstance(bank_labels_N, np.ndarray) else bank_labels_N)
+    labels_N = labels_N.to(device=device, dtype=torch.int64)
+    num_classes = int(labels_N.max()) + 1 if num_classes is None else num_classes
+    if int(labels_N.min()) < 0 or int(labels_N.max()) >= num_classes:
+        raise ValueError(
+            f"bank labels must lie in [0, {num_classes}), got {int(labels_N.min())} to {int(labels_N.max())}"
+        )
+
+    scores_MK = torch.zeros(len(queries_MD), num_classes, dtype=torch.float64, device=device)
+    for start in range(0, len(queries_MD), chunk):
+        rows = slice(start, start + chunk)
+        similarity_Mk, index_Mk = _nearest(bank_ND, _rows(queries_MD, rows, device), k, bank_chunk)
+        # Shifted by the row's largest, which cancels in the quotient: exp() cannot overflow however small T is.
+        weight_Mk = torch.exp((similarity_Mk - similarity_Mk[:, :1]) / temperature)
+        weight_Mk /= weight_Mk.sum(dim=1, keepdim=True)
+        votes_Mk = labels_N[index_Mk]
+        for neighbour in range(k):  # one column at a time: no two additions meet, so the sum's order is fixed on CUDA
+            scores_MK[rows].scatter_add_(1, votes_Mk[:, neighbour, None], weight_Mk[:, neighbour, None])
+    return scores_MK
+
+
+def _rows(features: Matrix, rows: slice | Tensor, device: torch.device | str) -> Tensor:
+    part = features[rows.cpu().numpy() if isinstance(rows, Tensor) and isinstance(features, np.ndarray) else rows]
+    part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
+    part = part.to(device=device, dtype=torch.float32)
+    if not bool(torch.isfinite(part).all()):
+        raise ValueError("features hold NaN or infinite values; k-NN needs finite ones")
+    return part
+
+
+def _nearest(bank_ND: Matrix, queries_MD: Tensor, k: int, bank_chunk: int) -> tuple[Tensor, Tensor]:
+    """The k nearest bank rows of each query, (M, k) similarities in float64 and indices, nearest first."""
+    unit_MD = normalize(queries_MD, dim=1)
+    keep = min(k + SPARE_CANDIDATES, len(bank_ND))
+    best_Mc = unit_MD.new_empty(len(unit_MD), 0)
+    index_Mc = torch.empty(len(unit_MD), 0, dtype=torch.int64, device=unit_MD.device)
+    for start in range(0, len(bank_ND), bank_chunk):
+        bank = normalize(_rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device), dim=1)
+        new_Mc, new_index_Mc = _largest(unit_MD @ bank.T, keep)
+        # Earlier rows stand first, and the sort is stable: equal similarities stay in bank order.
+        best_Mc, order = torch.cat([best_Mc, new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
+        index_Mc = torch.cat([index_Mc, new_index_Mc + start], dim=1).gather(1, order)[:, :keep]
+        best_Mc = best_Mc[:, :keep]
+
+    index_Mc = index_Mc.sort(dim=1).values
+    exact_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=unit_MD.device)
+    exact_MD = normalize(queries_MD.double(), dim=1)
+    rows_at_once = max(1, 2**24 // (keep * queries_MD.shape[1]))  # 128 MiB of float64
+    for start in range(0, len(exact_MD), rows_at_once):
+        rows = slice(start, start + rows_at_once)
+        candidates = _rows(bank_ND, index_Mc[rows].flatten(), unit_MD.device).double()
+        candidates_McD = normalize(candidates, dim=1).view(-1, keep, exact_MD.shape[1])
+        exact_Mc[rows] = (candidates_McD * exact_MD[rows, None, :]).sum(dim=2)
+    exact_Mc, order = exact_Mc.sort(dim=1, descending=True, stable=True)
+    return exact_Mc[:, :k], index_Mc.gather(1, order)[:, :k]
+
+
+def _largest(similarity_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """The `keep` largest of each row in the order of their columns; of equal ones, those of the lowest columns."""
+    width = similarity_MN.shape[1]
+    if width <= keep:
+        return similarity_MN, torch.arange(width, device=similarity_MN.device).expand_as(similarity_MN)
+    values, index = similarity_MN.topk(keep + 1, dim=1)
+    index = index[:, :keep].contiguous()
+    tied = values[:, keep - 1] == values[:, keep]  # topk may then keep any of the equal ones: settle it by column
+    if bool(tied.any()):
+        index[tied] = similarity_MN[tied].sort(dim=1, descending=True, stable=True).indices[:, :keep]
+    index = index.sort(dim=1).values
+    return similarity_MN.gather(1, index), index

@@ -1,0 +1,111 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Results as a table to read and a picture to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .results import Result
+
+SHORT_METRIC = {
+    "top1_accuracy": "top-1",
+    "top5_accuracy": "top-5",
+    "mean_per_class_accuracy": "mean per class",
+}
+
+
+def format_table(results: Sequence[Result]) -> str:
+    """A plain text table: a row for each model, a column for each protocol and metric, in percent with intervals.
+
+    Where one model was scored under several seeds each seed has a row; of several Results for one cell the last one
+    counts; where Results are of several datasets or splits the columns say which.
+    """
+    if not results:
+        return "no results"
+    rows, columns, cells = _arrange(results)
+    lines = [["model", *columns]]
+    for row in rows:
+        shown = [_cell(cells[row, column]) if (row, column) in cells else "-" for column in columns]
+        lines.append([row, *shown])
+    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+
+    def joined(line: list[str]) -> str:
+        first, *others = (text.ljust(w) if n == 0 else text.rjust(w) for n, (text, w) in enumerate(zip(line, widths)))
+        return "  ".join([first, *others]).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    table = "\n".join([joined(lines[0]), rule, *(joined(line) for line in lines[1:])])
+    where = sorted({f"{r.dataset}, {r.split}: {r.num_examples:,} images" for r in results})
+    return table + "\n" + "\n".join(where) + "; accuracy in %, [95 % interval]"
+
+
+def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric: str = "top1_accuracy") -> None:
+    """A bar for each model and protocol with its interval, saved as a PNG (or whatever the suffix says).
+
+    Raises:
+        ValueError: no Result carries `metric`.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    results = [result for result in results if result.metric == metric]
+    if not results:
+        raise ValueError(f"no Result with the metric {metric!r} to plot")
+    rows, columns, cells = _arrange(results)
+    width = 0.8 / len(rows)
+    figure, axes = pyplot.subplots(figsize=(max(4.5, 1.6 + 1.1 * len(rows) * len(columns)), 3.6), layout="constrained")
+    for number, row in enumerate(rows):
+        places, heights, below, above = [], [], [], []
+        for position, column in enumerate(columns):
+            result = cells.get((row, column))
+            if result is None:
+                continue
+            low, high = result.interval or (result.value, result.value)
+            places.append(position + (number - (len(rows) - 1) / 2) * width)
+            heights.append(100 * result.value)
+            below.append(100 * max(0.0, result.value - low))
+            above.append(100 * max(0.0, high - result.value))
+        bars = axes.bar(places, heights, 0.92 * width, label=row, yerr=(below, above), capsize=3, ecolor="0.25")
+        tops = [f"{height:.1f}" for height in heights]
+        axes.bar_label(bars, tops, padding=3, fontsize=8)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0, min(112.0, 1.18 * max(100 * (r.interval[1] if r.interval else r.value) for r in results) + 2))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.grid(True, color="0.9")
+    axes.set_axisbelow(True)
+    datasets = sorted({f"{Path(r.dataset).name}, {r.split}" for r in results})
+    axes.set_title("; ".join(datasets), fontsize=10)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _arrange(results: Sequence[Result]) -> tuple[list[str], list[str], dict[tuple[str, str], Result]]:
+    """Rows, columns and cells in order of appearance."""
+    seeds: dict[str, set[int | None]] = {}
+    for result in results:
+        seeds.setdefault(result.model, set()).add(result.seed)
+    several = len({(result.dataset, result.split) for result in results}) > 1
+    cells: dict[tuple[str, str], Result] = {}
+    for result in results:
+        row = f"{result.model} (seed {result.seed})" if len(seeds[result.model]) > 1 else result.model
+        column = f"{result.protocol} {SHORT_METRIC.get(result.metric, result.metric)}"
+        if several:
+            column = f"{Path(result.dataset).name}/{result.split} {column}"
+        cells[row, column] = result
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    columns = list(dict.fromkeys(column for _, column in cells))
+    return rows, columns, cells
+
+
+def _cell(result: Result) -> str:
+    if result.interval is None:
+        return f"{100 * result.value:.1f}"
+    low, high = result.interval
+    return f"{100 * result.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

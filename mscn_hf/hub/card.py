@@ -1,0 +1,231 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Model cards, made from Results and training.json and from nothing else.
+
+Whatever comes from data or paths is escaped before it meets the template, and metadata is dumped by huggingface_hub,
+so a dataset's name can neither add a heading nor a key.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from mscn_hf.evaluation.results import Result, read_results
+from mscn_hf.resources import find_resource
+
+from . import card_text
+from .model_folder import ModelFolder, UnfitFolderError, open_model_folder
+from .safe_text import is_local_path, plain, public_name, without_paths
+from .usage import run_usage, usage_examples
+
+logger = logging.getLogger(__name__)
+
+MARKER = "<!-- Written by mscn-hf; remove this line and `mscn-hf push` publishes your own text unchanged. -->"
+# Fields by which two Results are the same measurement, made again. Not the model's name: folders are moved.
+IDENTITY = (
+    *("model_revision", "task", "dataset", "dataset_config", "dataset_revision", "split"),
+    *("protocol", "metric", "seed", "selection"),
+)
+
+
+def write_card(
+    folder: str | Path,
+    results: Iterable[Result] | str | Path | None = None,
+    *,
+    repo_id: str | None = None,
+    license: str | None = None,
+    check_usage: bool = True,
+) -> Path:
+    """Writes README.md into an encoder's folder and copies the run's pictures beside it; returns its path.
+
+    Args:
+        folder: an encoder's folder or the run's folder around it.
+        results: Results or a results.jsonl; those of other weights are shown as comparison. None: the folder's own.
+        repo_id: repository that the usage examples name; None: the folder's name.
+        license: the weights' licence by the Hub's identifier (`apache-2.0`); None: as in the present README.md.
+        check_usage: run the usage examples (some seconds) and record the outcome.
+
+    Raises:
+        UnfitFolderError: not a model's folder. A README.md from another hand is left as it is, with a warning.
+    """
+    model = open_model_folder(folder)
+    if results is not None:
+        model.results = read_results(results) if isinstance(results, str | Path) else list(results)
+    for name, picture in model.pictures.items():
+        if picture.resolve() != (model.path / name).resolve():
+            (model.path / name).write_bytes(picture.read_bytes())
+    path = model.path / "README.md"
+    if is_handwritten(path):
+        logger.warning("%s was not written by mscn-hf and is left as it is", path)
+        return path
+    render_card(model, scores_of(model), repo_id=repo_id, license=license, check_usage=check_usage).save(path)
+    return path
+
+
+def is_handwritten(readme: Path) -> bool:
+    """Whether a README.md exists that does not carry the mark of this module."""
+    return readme.is_file() and MARKER not in readme.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Results of exactly the weights with this hash, and of others; without any results the hash is not computed."""
+
+    weights_hash: str | None = None
+    own: tuple[Result, ...] = ()
+    others: tuple[Result, ...] = ()
+
+
+def render_card(
+    model: ModelFolder,
+    scores: Scores,
+    *,
+    repo_id: str | None = None,
+    license: str | None = None,
+    check_usage: bool = True,
+    strict: bool = False,
+) -> ModelCard:
+    """The card of a model folder; see `write_card`. With `strict` a usage example that fails is an error."""
+    license = license or _present_license(model.path / "README.md")
+    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
+        raise UnfitFolderError(f"license must be a Hub identifier such as apache-2.0 or cc-by-4.0, got {license!r}")
+    own = list(scores.own)
+    title = (repo_id or model.name).rpartition("/")[2]
+    model_id = repo_id or model.folder_name
+    examples = usage_examples(model_id, model.config)
+    if check_usage:
+        examples = run_usage(examples, model_id, model.path)
+        for example in examples:
+            if example.error and strict:
+                raise UnfitFolderError(f"the card's usage example does not run on {model.path}: {example.error}")
+            if example.error:
+                logger.warning("a usage example of the card failed: %s", example.error)
+    data = card_metadata(model, own, name=title, license=license)
+    return ModelCard.from_template(
+        data,
+        template_path=str(find_resource("cards", "template.md")),
+        marker=MARKER,
+        title=title,
+        summary=card_text.summary(model),
+        trained=card_text.trained_sentence(model.training),
+        examples=[card_text.example(example) for example in examples],
+        weights_hash=scores.weights_hash,
+        scores=[card_text.score_row(result) for result in own],
+        baselines=[card_text.score_row(result) for result in card_text.comparable(list(scores.others), own)],
+        protocols=card_text.protocol_notes(own),
+        pictures=card_text.picture_rows(model.pictures),
+        training=card_text.training_rows(model.training),
+        recipe=card_text.yaml_block(model.training.get("recipe")),
+        environment=card_text.yaml_block(model.training.get("environment") or _shared_environment(own)),
+        commands=card_text.command_block(model.training, own),
+        limits=card_text.limits(model, own),
+        licence=card_text.licence(license),
+        citations=card_text.citations(model),
+    )
+
+
+def scores_of(model: ModelFolder) -> Scores:
+    """Splits a folder's results by whether they are of exactly its weights.
+
+    Of two Results that differ in value, date, command or environment only, the later counts.
+    """
+    if not model.results:
+        return Scores()
+    from mscn_hf.evaluation.loading import load_encoder  # late: it imports timm's and transformers' models
+
+    try:
+        weights_hash = load_encoder(str(model.path)).weights_hash
+    except ValueError as error:
+        raise UnfitFolderError(
+            f"{model.path} cannot be loaded, so its scores cannot be told from others: {error}"
+        ) from error
+    latest: dict[tuple[object, ...], Result] = {}
+    for result in model.results:
+        settings = json.dumps(result.settings, sort_keys=True)
+        latest[(*(getattr(result, name) for name in IDENTITY), settings)] = result
+    own = tuple(result for result in latest.values() if result.model_revision == weights_hash)
+    others = tuple(result for result in latest.values() if result.model_revision != weights_hash)
+    if not own:
+        logger.warning("none of the %d results of %s is of these weights", len(model.results), model.path)
+    return Scores(weights_hash, own, others)
+
+
+def card_metadata(model: ModelFolder, own: list[Result], *, name: str, license: str | None) -> ModelCardData:
+    """The YAML head of the card: what the Hub filters by, and every own Result in the model-index."""
+    trained_on = model.training.get("dataset") or {}
+    dataset = hub_dataset(str(trained_on.get("name", "")), trained_on.get("revision"))
+    method = re.findall(r"[a-z0-9]+", str(model.training.get("method", "")).lower())
+    return ModelCardData(
+        license=license,
+        library_name="transformers",
+        pipeline_tag="image-feature-extraction",
+        tags=[*dict.fromkeys([model.config["model_type"], *method, "self-supervised-learning", "vision"])],
+        datasets=[dataset] if dataset else None,
+        metrics=sorted({metric_type(result.metric) for result in own}) or None,
+        model_name=name if own else None,
+        eval_results=[model_index_entry(result) for result in own] or None,
+    )
+
+
+def model_index_entry(result: Result) -> EvalResult:
+    """One Result as an entry of the model-index; everything that qualifies the number stands in `metric_args`."""
+    dataset = plain(public_name(result.dataset))
+    qualifiers = {
+        "metric": result.metric,
+        "protocol": without_paths(result.protocol),
+        "selection": plain(without_paths(result.selection)),
+        "num_examples": result.num_examples,
+        "seed": result.seed,
+        "interval": list(result.interval) if result.interval is not None else None,
+        "interval_method": without_paths(result.interval_method) if result.interval_method else None,
+        "date": result.date,
+    }
+    return EvalResult(
+        task_type=result.task,
+        dataset_type=hub_dataset(result.dataset, result.dataset_revision) or dataset,
+        dataset_name=dataset,
+        dataset_config=result.dataset_config,
+        dataset_split=result.split,
+        dataset_revision=result.dataset_revision,
+        metric_type=metric_type(result.metric),
+        metric_name=f"{without_paths(result.protocol)}: {result.metric}",
+        metric_value=result.value,
+        metric_args={key: value for key, value in qualifiers.items() if value is not None},
+    )
+
+
+def metric_type(metric: str) -> str:
+    """The Hub's id of a metric: its list knows one accuracy."""
+    return "accuracy" if "accuracy" in metric or metric in ("top1", "top5") else plain(metric, 50)
+
+
+def hub_dataset(name: str, revision: str | None) -> str | None:
+    """`org/name` if that names a dataset repository; a local folder has no revision and gives None."""
+    if not revision or is_local_path(name) or name.count("/") != 1:
+        return None
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return None
+    return name
+
+
+def _shared_environment(results: list[Result]) -> dict[str, object] | None:
+    return results[-1].environment if results else None
+
+
+def _present_license(readme: Path) -> str | None:
+    if not readme.is_file():
+        return None
+    try:
+        license = ModelCard.load(readme, ignore_metadata_errors=True).data.get("license")
+    except (ValueError, yaml.YAMLError):
+        return None
+    return license if isinstance(license, str) else None

@@ -1,0 +1,42 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Objectives by name. A new one is a file here and a line in `OBJECTIVES`."""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mscn_hf.methods.objectives.byol import BYOL
+from mscn_hf.methods.objectives.info_nce import InfoNCE
+from mscn_hf.methods.objectives.objective import PAIRINGS, Objective, ViewEmbeddings, view_pairs
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "info_nce": InfoNCE,
+    "byol": BYOL,
+}
+
+
+def build_objective(name: str, params: Mapping[str, Any]) -> Objective:
+    """Build the objective `name` with its settings.
+
+    Raises:
+        ValueError: for an unknown name or setting, naming the nearest known one, or a value out of range.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(f"unknown objective {name!r}{_nearest(name, OBJECTIVES)}")
+    known = [key for key in inspect.signature(OBJECTIVES[name].__init__).parameters if key != "self"]
+    if OBJECTIVES[name].__init__ is Objective.__init__:
+        known = []
+    for key in params:
+        if key not in known:
+            raise ValueError(f"unknown setting {key!r} in objective_params of {name!r}{_nearest(key, known)}")
+    return OBJECTIVES[name](**params)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"; did you mean {close[0]!r}? Known: {', '.join(known)}" if close else "; it takes none"
+
+
+__all__ = ["BYOL", "OBJECTIVES", "PAIRINGS", "InfoNCE", "Objective", "ViewEmbeddings", "build_objective", "view_pairs"]

@@ -1,0 +1,76 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""After training: final scores, their picture, the card."""
+
+import logging
+from pathlib import Path
+
+from accelerate import PartialState
+
+from mscn_hf.data import ImageSource, SourceError, open_source
+from mscn_hf.evaluation.loading import load_encoder
+from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
+from mscn_hf.evaluation.protocols import load_protocol
+from mscn_hf.evaluation.report import format_table, plot_scores
+from mscn_hf.evaluation.results import Result, append_results
+from mscn_hf.hub import write_card
+
+from .recipe_file import RunConfig
+
+logger = logging.getLogger(__name__)
+
+
+def finish_run(config: RunConfig, command: str) -> list[Result]:
+    """Scores the encoder of a finished run, appends `results.jsonl`, draws `scores.png`, writes the card.
+
+    Without a `test_split` there are no scores, and the card says so. All processes must call.
+    """
+    process = PartialState()
+    out = Path(config.training.output_dir)
+    results = score_run(config, command, process)
+    if process.is_main_process:
+        if results:
+            append_results(out / "results.jsonl", results)
+            plot_scores(results, out / "scores.png")
+            print(format_table(results))
+        card = write_card(out, results, license=config.training.license)
+        print(f"encoder: {card.parent}  card: {card}")
+    process.wait_for_everyone()
+    return results
+
+
+def score_run(config: RunConfig, command: str, process: PartialState) -> list[Result]:
+    """Results of the recipe's probes for the encoder and the recipe's baselines, on the main process."""
+    args, data = config.training, config.data
+    if data.test_split is None or not args.probes:
+        logger.info("no final scores: %s", "test_split is not set" if data.test_split is None else "no probes asked")
+        return []
+
+    def source(split: str) -> ImageSource:
+        return open_source(
+            data.dataset_name,
+            config_name=data.dataset_config_name,
+            split=split,
+            image_column=data.image_column,
+            label_column=data.label_column,
+            revision=data.dataset_revision,
+        )
+
+    train, test = source(data.train_split), source(data.test_split)
+    if train.label_column is None:
+        raise SourceError(f"dataset {train.name!r} has no labels to score with: leave test_split out, or set label_column")
+    encoder = str(Path(args.output_dir) / "encoder")
+    models = {encoder: encoder, "random": f"random:{encoder}", "pixels": "pixels"}
+    options = ExtractOptions(
+        batch_size=args.per_device_eval_batch_size,
+        num_workers=args.dataloader_num_workers,
+        progress=process.is_main_process and not args.disable_tqdm,
+    )
+    results = []
+    for name in (encoder, *args.baselines):
+        frozen = load_encoder(models[name], seed=args.seed).to(process.device)
+        for probe in args.probes:
+            protocol, settings = load_protocol(probe)
+            results += evaluate_encoder(
+                frozen, train, test, protocol, settings, options=options, seed=args.seed, process=process, command=command
+            )
+    return results

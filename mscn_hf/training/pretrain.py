@@ -1,0 +1,240 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""One pre-training run, from a recipe to a folder with a published encoder, its scores, card and pictures."""
+
+import json
+import logging
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoImageProcessor, set_seed
+from transformers.trainer_utils import TrainOutput
+
+from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, open_order, open_source
+from mscn_hf.evaluation.results import environment
+from mscn_hf.methods.siamese import SiameseForPreTraining
+from mscn_hf.views import ViewCollator, draw_contact_sheet
+
+from .checkpoints import RECIPE, choose_start
+from .curves import draw_curves
+from .monitor import OnlineMonitor, monitor_images
+from .recipe_file import RunConfig, parse_run
+from .trainer import SiameseTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`training/pretrain.py` and `mscn-hf pretrain`: trains, then scores and describes the encoder."""
+    from .finish import finish_run
+
+    arguments = sys.argv[1:] if argv is None else argv
+    config = parse_run(arguments)
+    quiet_logs(config.training.should_log)
+    command = "accelerate launch training/pretrain.py " + shlex.join(arguments)
+    pretrain(config, command)
+    finish_run(config, command)
+    return 0
+
+
+def quiet_logs(main_process: bool = True) -> None:
+    """Plain lines from this package on the main process; only warnings from the libraries below."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("mscn_hf").setLevel(logging.INFO if main_process else logging.WARNING)
+
+
+def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
+    """Trains as the recipe says and leaves `encoder/`, `views.png`, `curves.png`, `recipe.yaml` in the output folder.
+
+    Raises:
+        SourceError: data that cannot be opened, or fewer rows than one batch a process.
+        FileExistsError: the output folder holds a run and `resume` was not given.
+        BrokenImagesError: too many images cannot be decoded.
+    """
+    args, out = config.training, Path(config.training.output_dir)
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    source = open_train_source(config)
+    loader, collator = make_loader(config, source)
+    checkpoint = choose_start(out, args.resume, _identity(config, source))
+    steps_per_epoch = len(loader) // args.gradient_accumulation_steps
+    batch = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
+    if args.base_learning_rate is not None:
+        args.learning_rate = args.base_learning_rate * batch / 256
+    total_steps = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * steps_per_epoch)
+    # A run shortened on the command line keeps the shape of its schedule.
+    args.warmup_steps = min(round(args.warmup_epochs * steps_per_epoch), total_steps // 2)
+
+    set_seed(args.seed)
+    model = make_model(config)
+    rows = source.num_rows
+    logger.info(
+        "%s: %s rows of %s, split %s; %d samples a pass in %d steps of %d (%s left out of each pass)",
+        config.model.method,
+        rows if rows is not None else "an unknown number of",
+        source.name,
+        source.split,
+        steps_per_epoch * batch,
+        steps_per_epoch,
+        batch,
+        rows - steps_per_epoch * batch if rows is not None else "unknown",
+    )
+    if args.world_size > 1 and not (args.device.type == "cuda" and args.sync_batch_norm):
+        logger.info("batch norm uses the statistics of each process")
+
+    out.mkdir(parents=True, exist_ok=True)
+    monitor = make_monitor(config, source, model, steps_per_epoch)
+    trainer = SiameseTrainer(
+        model,
+        args,
+        loader,
+        collator,
+        max_broken_share=config.data.max_broken_share,
+        identity=_identity(config, source),
+        monitor=monitor,
+    )
+    if args.should_save:
+        config.write(out / RECIPE)
+        draw_views(config, out / "views.png", source=source)
+    started = time.time()
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if args.should_save:
+        model.encoder.save_pretrained(out / "encoder")
+        seconds = time.time() - started
+        facts = _facts(config, source, trainer, command, seconds, resumed=checkpoint is not None)
+        (out / "encoder" / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False))
+        (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
+        draw_curves(trainer.state.log_history, out / "curves.png", f"{config.model.method} on {Path(source.name).name}")
+    trainer.accelerator.wait_for_everyone()
+    return result
+
+
+def open_train_source(config: RunConfig) -> ImageSource:
+    """The split that the recipe pre-trains on."""
+    return open_source(
+        config.data.dataset_name,
+        config_name=config.data.dataset_config_name,
+        split=config.data.train_split,
+        image_column=config.data.image_column,
+        label_column=config.data.label_column,
+        revision=config.data.dataset_revision,
+    )
+
+
+def make_loader(config: RunConfig, source: ImageSource) -> tuple[ExactLoader, ViewCollator]:
+    """This process's batches and the collator that makes their views."""
+    args, data = config.training, config.data
+    batch = args.per_device_train_batch_size
+    share = Share(args.seed, args.process_index, args.world_size, batch * args.gradient_accumulation_steps)
+    order = open_order(source, share, window_bytes=data.window_mb * 2**20, samples_per_epoch=data.samples_per_epoch)
+    collator = ViewCollator(config.views, args.seed, CanvasCollate(data.canvas_size))
+    loader = ExactLoader(
+        order,
+        collator,
+        batch,
+        num_workers=args.dataloader_num_workers,
+        pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
+        prefetch_factor=args.dataloader_prefetch_factor or 2,
+    )
+    return loader, collator
+
+
+def make_model(config: RunConfig) -> SiameseForPreTraining:
+    """The pre-training network with new weights, in the memory format and with the batch norm of the run."""
+    encoder = config.model.encoder_config(config.views.image_mean, config.views.image_std)
+    _check_filter(config, encoder.high_pass_sigma)
+    model = SiameseForPreTraining(config.model.siamese_config(encoder))
+    args = config.training
+    if args.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if args.world_size > 1 and args.device.type == "cuda" and args.sync_batch_norm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model
+
+
+def make_monitor(
+    config: RunConfig, source: ImageSource, model: SiameseForPreTraining, steps_per_epoch: int
+) -> OnlineMonitor | None:
+    """The online k-NN and RankMe, or None where the run wants none."""
+    args = config.training
+    if args.monitor_epochs == 0 or args.monitor_images < 4:
+        return None
+    every = max(1, round(args.monitor_epochs * steps_per_epoch))
+    if not args.should_log:
+        return OnlineMonitor(torch.empty(0), None, every)
+    images, labels = monitor_images(source, image_processor(model.encoder), args.monitor_images, args.seed)
+    return OnlineMonitor(images, labels, every)
+
+
+def image_processor(encoder: Any) -> Any:
+    """The published encoder's image processor, as its users will get it."""
+    with tempfile.TemporaryDirectory() as folder:
+        encoder.config.save_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil")
+
+
+def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: ImageSource | None = None) -> Path:
+    """A contact sheet of the recipe's views of the first images of a run."""
+    source = source or open_train_source(config)
+    count = min(images, source.num_rows or images)
+    order = open_order(
+        source,
+        Share(config.training.seed, batch_size=count),
+        window_bytes=config.data.window_mb * 2**20,
+        samples_per_epoch=config.data.samples_per_epoch,
+    )
+    collator = ViewCollator(config.views, config.training.seed, CanvasCollate(config.data.canvas_size))
+    return draw_contact_sheet(collator, next(iter(ExactLoader(order, collator, count))), path, count)
+
+
+def _check_filter(config: RunConfig, sigma: float | None) -> None:
+    """An encoder trained on filtered views collapses without its filter, and with another one is off."""
+    of_views = {name: spec.high_pass_sigma for name, spec in config.views.views.items()}
+    if any(value != sigma for value in of_views.values()):
+        raise ValueError(
+            f"high_pass_sigma of the encoder ({sigma}) and of the views ({of_views}) must be equal: the encoder "
+            "filters its input itself when it is used"
+        )
+
+
+def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
+    args = config.training
+    return {
+        "data": source.fingerprint,
+        "seed": args.seed,
+        "processes": args.world_size,
+        "per_device_train_batch_size": args.per_device_train_batch_size,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "views": config.views.to_dict(),
+    }
+
+
+def _facts(
+    config: RunConfig, source: ImageSource, trainer: SiameseTrainer, command: str, seconds: float, resumed: bool
+) -> dict[str, Any]:
+    return {
+        "method": config.model.method,
+        "recipe": config.document,
+        "dataset": {
+            "name": source.name,
+            "config": source.config_name,
+            "split": source.split,
+            "revision": source.revision,
+            "rows": source.num_rows,
+        },
+        "environment": environment(),
+        "samples_seen": trainer.state.global_step * trainer.samples_per_step,
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "batch_size": trainer.samples_per_step,
+        "seconds": round(seconds, 1),
+        "resumed": resumed,
+        "skipped_images": trainer.broken,
+        "command": command,
+        "license": config.training.license,
+    }

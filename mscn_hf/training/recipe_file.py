@@ -1,0 +1,140 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""A recipe file and command-line overrides -> the run's arguments. A key that nothing knows is an error."""
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from mscn_hf.resources import find_resource
+from mscn_hf.views.recipe import ViewRecipe, ViewSpec
+
+from .arguments import DataArguments, ModelArguments, PretrainingArguments
+
+_KINDS = (DataArguments, ModelArguments, PretrainingArguments)
+_VIEW_KEYS = ("views", "image_mean", "image_std")
+
+
+@dataclass
+class RunConfig:
+    """Everything that a pre-training run is made from, and the same as one flat document."""
+
+    data: DataArguments
+    model: ModelArguments
+    training: PretrainingArguments
+    views: ViewRecipe
+    document: dict[str, Any]
+
+    def write(self, path: Any) -> None:
+        """Writes the resolved recipe as YAML: `--config` of that file repeats the run."""
+        with open(path, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(self.document, stream, sort_keys=False, allow_unicode=True)
+
+
+def parse_run(argv: list[str]) -> RunConfig:
+    """Arguments of `training/pretrain.py`: `--config RECIPE --any_field value --views.NAME.FIELD value`.
+
+    RECIPE is a path or the name of a recipe that ships with the package. Values on the command line win.
+
+    Raises:
+        ValueError: an unknown key (the nearest known one is named), or a value that a field refuses.
+        FileNotFoundError: no such recipe.
+    """
+    config, overrides = _split(argv)
+    document = _read(config) if config else {}
+    views = {key: document.pop(key) for key in _VIEW_KEYS if key in document}
+    known = [f.name for kind in _KINDS for f in dataclasses.fields(kind) if f.init]
+    for key in document:
+        _known(key, [*known, *_VIEW_KEYS], f"in {config}")
+    document = {key: None if value == "" else value for key, value in document.items()}
+    flags: list[str] = []
+    for key, values in overrides:
+        name = key.replace("-", "_")
+        if name.split(".")[0] in _VIEW_KEYS:
+            _set_nested(views, name, [yaml.safe_load(v) for v in values])
+            continue
+        _known(name, [*known, *_VIEW_KEYS], "on the command line")
+        if [v.lower() for v in values] in (["none"], ["null"]):
+            document[name] = None
+        else:
+            flags += [f"--{name}", *values]
+    parser = HfArgumentParser(_KINDS, allow_abbrev=False)  # type: ignore[arg-type]
+    parser.set_defaults(**{k: json.dumps(v) if isinstance(v, dict) else v for k, v in document.items()})
+    data, model, training = parser.parse_args_into_dataclasses(flags)
+    for arguments in (model,):
+        for name in ("encoder_fields", "objective_params"):
+            value = getattr(arguments, name)
+            if isinstance(value, str):
+                setattr(arguments, name, json.loads(value))
+    recipe = ViewRecipe.from_dict(views)
+    return RunConfig(data, model, training, recipe, _document(data, model, training, recipe, document, overrides))
+
+
+def _read(config: str) -> dict[str, Any]:
+    path = find_resource("recipes", config)
+    with open(path, encoding="utf-8") as stream:
+        document = yaml.safe_load(stream)
+    if not isinstance(document, dict):
+        raise ValueError(f"recipe {str(path)!r} is not a mapping of fields to values")
+    return document
+
+
+def _split(argv: list[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
+    config = None
+    overrides: list[tuple[str, list[str]]] = []
+    for word in argv:
+        if word.startswith("--"):
+            key, _, value = word[2:].partition("=")
+            overrides.append((key, [value] if value or "=" in word else []))
+        elif overrides:
+            overrides[-1][1].append(word)
+        else:
+            raise ValueError(f"expected --field value, got {word!r}")
+    for key, values in overrides:
+        if key == "config":
+            if len(values) != 1:
+                raise ValueError(f"--config takes one recipe, got {values}")
+            config = values[0]
+    return config, [(k, v) for k, v in overrides if k != "config"]
+
+
+def _known(key: str, known: list[str], where: str) -> None:
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        raise ValueError(f"unknown field {key!r} {where}" + (f"; the nearest known field is {near[0]!r}" if near else ""))
+
+
+def _set_nested(views: dict[str, Any], name: str, values: list[Any]) -> None:
+    value = values[0] if len(values) == 1 else values
+    parts = name.split(".")
+    if parts[0] != "views":
+        views[parts[0]] = value
+        return
+    if len(parts) != 3:
+        raise ValueError(f"a field of a view is written --views.NAME.FIELD value, got --{name}")
+    specs = views.setdefault("views", {})
+    if parts[1] not in specs:
+        raise ValueError(f"there is no view {parts[1]!r} in --{name}; the recipe has {sorted(specs)}")
+    _known(parts[2], [f.name for f in dataclasses.fields(ViewSpec)], f"of view {parts[1]!r} on the command line")
+    specs[parts[1]] = {**(specs[parts[1]] or {}), parts[2]: value}
+
+
+def _document(data: Any, model: Any, training: Any, recipe: ViewRecipe, given: dict, overrides: list) -> dict[str, Any]:
+    """The resolved recipe: all fields of data and model; of the training's 150 those that were set or are ours."""
+    ours = {f.name for f in dataclasses.fields(PretrainingArguments)} - {f.name for f in dataclasses.fields(_trainer_kind())}
+    said = set(given) | {key.replace("-", "_") for key, _ in overrides}
+    keep = ours | said | {"num_train_epochs", "per_device_train_batch_size", "weight_decay", "seed", "output_dir"}
+    document = {**dataclasses.asdict(data), **dataclasses.asdict(model)}
+    for f in dataclasses.fields(training):
+        if f.name in keep and f.init:
+            value = getattr(training, f.name)
+            document[f.name] = getattr(value, "value", value)
+    return {**document, **recipe.to_dict()}
+
+
+def _trainer_kind() -> type:
+    return PretrainingArguments.__mro__[1]
