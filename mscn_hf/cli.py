@@ -32,7 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         import difflib
 
         near = difflib.get_close_matches(command, _COMMANDS, n=1)
-        print(f"mscn-hf: unknown command {command!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
+        print(
+            f"mscn-hf: unknown command {command!r}" + (f"; did you mean {near[0]!r}?" if near else ""), file=sys.stderr
+        )
         return 2
     try:
         return globals()[f"_{command}"](rest)

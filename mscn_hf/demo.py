@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf demo`: the whole trip on two cores: pre-train, score against random weights and pixels, describe, load back."""
+"""`mscn-hf demo`: the whole trip on two cores: pre-train, score, describe, load back."""
 
 import argparse
 import sys
@@ -11,7 +11,9 @@ RECIPE = "embedded_mscn_simclr_cpu"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `mscn-hf demo`; further `--field value` pairs override the recipe."""
-    parser.add_argument("--out", default="demo-run", help="folder for everything; a finished demo in it is scored again")
+    parser.add_argument(
+        "--out", default="demo-run", help="folder for everything; a finished demo in it is scored again"
+    )
     parser.add_argument("--data", help="Hub id or folder of own images (default: photographs inside scikit-image)")
     parser.add_argument("--config", default=RECIPE, help="recipe (default: %(default)s)")
 

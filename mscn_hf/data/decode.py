@@ -65,7 +65,9 @@ def decode_image(
             return np.asarray(upright_image) if fit is None else _shrink(upright_image, fit)
     except BrokenImage:
         raise
-    except Exception as error:  # decoders raise whatever they like on a damaged file: OSError, SyntaxError, struct.error…
+    except (
+        Exception
+    ) as error:  # decoders raise whatever they like on a damaged file: OSError, SyntaxError, struct.error…
         raise BrokenImage(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""The dataset that needs no download: patches of the colour photographs inside scikit-image's and scikit-learn's wheels.
+"""The dataset that needs no download: patches of photographs inside scikit-image's and scikit-learn's wheels.
 
 Nine photographs are nine classes. Training patches come from the left 55 % of each photograph and test patches from
 the right 40 %, so no pixel is in both. Patches vary in scale. Nothing is copied into this project: the Parquet files
@@ -78,7 +78,10 @@ def _write(folder: Path) -> None:
         labels = np.arange(total) % len(photos)
         names = list(photos)
         rows = [
-            {"image": {"bytes": _patch(photos[names[k]], _SHARES[split], random), "path": f"{names[k]}-{n}.jpg"}, "label": int(k)}
+            {
+                "image": {"bytes": _patch(photos[names[k]], _SHARES[split], random), "path": f"{names[k]}-{n}.jpg"},
+                "label": int(k),
+            }
             for n, k in enumerate(random.permutation(labels))
         ]
         shards = _SHARDS[split]

@@ -130,7 +130,9 @@ class MappedRows(abc.Sequence[ImageRow]):
             table = table.cast_column(source.image_column, Image(decode=False))
         self._table = table
         if len(table) != source.num_rows:
-            raise SourceError(f"dataset {source.name!r} changed while it was opened: {len(table)} rows, not {source.num_rows}")
+            raise SourceError(
+                f"dataset {source.name!r} changed while it was opened: {len(table)} rows, not {source.num_rows}"
+            )
         ends = np.cumsum([chunk.rows or 0 for chunk in source.chunks])
         self._starts = ends - [chunk.rows or 0 for chunk in source.chunks]
 
@@ -304,7 +306,9 @@ def _fingerprint(*parts: Any) -> str:
     *settings, path, files, chunks = parts
     if not files and os.path.isdir(path):  # an image folder: datasets streams it as one list without file sizes
         files = [os.path.join(folder, f) for folder, _, names in os.walk(path) for f in names]
-    described = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) if os.path.isfile(f) else f for f in sorted(set(files))]
+    described = [
+        (f, os.stat(f).st_size, os.stat(f).st_mtime_ns) if os.path.isfile(f) else f for f in sorted(set(files))
+    ]
     counts = [(c.rows, c.bytes) for c in chunks]
     text = json.dumps([settings, described, counts], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -136,7 +136,7 @@ class WindowOrder:
         return windows
 
     def _read(self, window: list[tuple[int, int, int]]) -> list[tuple[int, ImageRow]]:
-        rows = []
+        rows: list[tuple[int, ImageRow]] = []
         for index, first, last in window:
             before = len(rows)
             for number, row in enumerate(islice(self._source.read_chunk(index), last)):
@@ -230,7 +230,9 @@ def open_order(
                 f"dataset {source.name!r} has {rows} rows"
             )
         if _fits(source, window_bytes):
-            held = [(_position(c.index, n), row) for c in source.chunks for n, row in enumerate(source.read_chunk(c.index))]
+            held = [
+                (_position(c.index, n), row) for c in source.chunks for n, row in enumerate(source.read_chunk(c.index))
+            ]
             order = WholeOrder([row for _, row in held], np.array([p for p, _ in held], dtype=np.int64), share)
         elif source.is_local:
             positions = np.concatenate([np.arange(c.rows or 0) + _position(c.index, 0) for c in source.chunks])

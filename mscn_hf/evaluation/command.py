@@ -117,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
             options=options,
             seed=args.seed,
             process=process,
-            command=shlex.join(["mscn-hf", "evaluate", *sys.argv[2:]] if _is_cli() else sys.argv),
+            command=shlex.join(["mscn-hf", "evaluate", *sys.argv[2:]] if _is_cli() else ["python", *sys.argv]),
             benchmark=(args.benchmark_id, args.task_id),
         )
         append_results(args.out, results)

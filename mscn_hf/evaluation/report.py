@@ -90,11 +90,12 @@ def _arrange(results: Sequence[Result]) -> tuple[list[str], list[str], dict[tupl
     """Rows, columns and cells in order of appearance."""
     seeds: dict[str, set[int | None]] = {}
     for result in results:
-        seeds.setdefault(result.model, set()).add(result.seed)
+        seeds.setdefault(result.model, set()).update(() if result.seed is None else (result.seed,))
     several = len({(result.dataset, result.split) for result in results}) > 1
     cells: dict[tuple[str, str], Result] = {}
     for result in results:
-        row = f"{result.model} (seed {result.seed})" if len(seeds[result.model]) > 1 else result.model
+        told_apart = result.seed is not None and len(seeds[result.model]) > 1
+        row = f"{result.model} (seed {result.seed})" if told_apart else result.model
         column = f"{result.protocol} {SHORT_METRIC.get(result.metric, result.metric)}"
         if several:
             column = f"{Path(result.dataset).name}/{result.split} {column}"

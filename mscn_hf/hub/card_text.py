@@ -55,6 +55,7 @@ TITLES = {
 }
 CAPTIONS = {
     "views": "What the network saw in training: the original image, each step of the augmentation, each branch.",
+    "scores": "Scores of these weights beside those of the baselines, with intervals.",
     "curves": "Loss and online measures in the course of training.",
 }
 

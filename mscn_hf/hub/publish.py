@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_token
 from huggingface_hub.constants import ENDPOINT
@@ -27,6 +26,11 @@ from .card import is_handwritten, render_card, scores_of
 from .model_folder import PICKLES, ModelFolder, UnfitFolderError, open_model_folder, read_json, refuse_secrets
 from .results_yaml import OWN_FILE, eval_results_files
 from .safe_text import public_json
+
+try:  # the HTTP client of huggingface_hub 2, then that of 1
+    from httpx2 import TransportError
+except ImportError:
+    from httpx import TransportError  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +225,7 @@ def _explained(repo_id: str) -> Iterator[None]:
         else:
             why = f"the Hub answered {status}"
         raise PushError(f"cannot push to {repo_id}: {why}" + (f" (the Hub says: {said})" if said else "")) from error
-    except (httpx2.TransportError, OfflineModeIsEnabled) as error:
+    except (TransportError, OfflineModeIsEnabled) as error:
         raise PushError(
             f"cannot push to {repo_id}: the Hub cannot be reached ({error or type(error).__name__})"
         ) from error

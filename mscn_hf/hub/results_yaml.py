@@ -52,9 +52,8 @@ def eval_results_files(results: Iterable[Result]) -> dict[str, str]:
     variants: dict[str, dict[str, EvalResultEntry]] = {}
     for result in results:
         if result.benchmark_id is not None and result.task_id is not None:
-            parts = [result.benchmark_id, result.protocol] + (
-                [f"seed{result.seed}"] if result.seed is not None else []
-            )
+            parts = [result.benchmark_id, without_paths(result.protocol)]
+            parts += [f"seed{result.seed}"] if result.seed is not None else []
             name = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.")[:60] for part in parts)
             variants.setdefault(f"{FOLDER}/mscn-hf_{name}.yaml", {})[result.task_id] = eval_entry(result)
     return {path: _dump(list(entries.values())) for path, entries in sorted(variants.items())}

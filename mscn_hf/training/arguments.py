@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""The fields of a recipe: what is read, which network, which loss, which views, and transformers' TrainingArguments."""
+"""The fields of a recipe: what is read, which network and loss, and transformers' TrainingArguments."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,9 @@ class DataArguments:
     )
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     dataset_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch on the Hub."})
-    train_split: str = field(default="train", metadata={"help": "Split to pre-train on; labels are never used for it."})
+    train_split: str = field(
+        default="train", metadata={"help": "Split to pre-train on; labels are never used for it."}
+    )
     test_split: str | None = field(
         default=None, metadata={"help": "Split on which the final probes are scored once; none: no final probes."}
     )
@@ -114,7 +116,8 @@ class PretrainingArguments(TrainingArguments):
 
     optimizer: str = field(default="lars", metadata={"help": "lars, sgd, adamw, or trainer: as --optim says."})
     base_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate for a batch of 256; it grows with the batch over all processes."}
+        default=None,
+        metadata={"help": "Learning rate for a batch of 256; it grows with the batch over all processes."},
     )
     momentum: float = field(default=0.9, metadata={"help": "Momentum of lars and sgd, first beta of adamw."})
     trust_coefficient: float = field(default=1e-3, metadata={"help": "LARS's eta."})

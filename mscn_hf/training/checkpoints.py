@@ -54,7 +54,8 @@ def choose_start(folder: Path, resume: str | None, identity: dict[str, Any]) -> 
     if resume is None:
         if holds_run(folder):
             raise FileExistsError(
-                f"output_dir {str(folder)!r} holds a run already: choose another folder, or --resume auto to continue it"
+                f"output_dir {str(folder)!r} holds a run already: choose another folder, "
+                "or --resume auto to continue it"
             )
         return None
     if resume == "auto":

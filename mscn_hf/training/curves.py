@@ -23,7 +23,9 @@ def draw_curves(history: list[dict[str, Any]], path: str | Path, title: str) -> 
         axes = figure.add_subplot(1, len(panels), number)
         points = [(line["step"], line[key]) for line in history if key in line]
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, color="#2f6db5", linewidth=1.6, marker="o" if len(points) < 15 else None, markersize=3)
+        axes.plot(
+            steps, values, color="#2f6db5", linewidth=1.6, marker="o" if len(points) < 15 else None, markersize=3
+        )
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("optimizer step", fontsize=8)
         axes.tick_params(labelsize=8)

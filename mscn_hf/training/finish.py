@@ -25,7 +25,7 @@ def finish_run(config: RunConfig, command: str) -> list[Result]:
     Without a `test_split` there are no scores, and the card says so. All processes must call.
     """
     process = PartialState()
-    out = Path(config.training.output_dir)
+    out = Path(str(config.training.output_dir))
     results = score_run(config, command, process)
     if process.is_main_process:
         if results:
@@ -57,8 +57,10 @@ def score_run(config: RunConfig, command: str, process: PartialState) -> list[Re
 
     train, test = source(data.train_split), source(data.test_split)
     if train.label_column is None:
-        raise SourceError(f"dataset {train.name!r} has no labels to score with: leave test_split out, or set label_column")
-    encoder = str(Path(args.output_dir) / "encoder")
+        raise SourceError(
+            f"dataset {train.name!r} has no labels to score with: leave test_split out, or set label_column"
+        )
+    encoder = str(Path(str(args.output_dir)) / "encoder")
     models = {encoder: encoder, "random": f"random:{encoder}", "pixels": "pixels"}
     options = ExtractOptions(
         batch_size=args.per_device_eval_batch_size,
@@ -71,6 +73,14 @@ def score_run(config: RunConfig, command: str, process: PartialState) -> list[Re
         for probe in args.probes:
             protocol, settings = load_protocol(probe)
             results += evaluate_encoder(
-                frozen, train, test, protocol, settings, options=options, seed=args.seed, process=process, command=command
+                frozen,
+                train,
+                test,
+                protocol,
+                settings,
+                options=options,
+                seed=args.seed,
+                process=process,
+                command=command,
             )
     return results

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback
 
-from mscn_hf.data import BrokenImage, ImageSource, decode_image
+from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
 from mscn_hf.evaluation.analysis import rankme
 from mscn_hf.evaluation.knn import knn_predict
 
@@ -39,7 +39,7 @@ def monitor_images(source: ImageSource, processor: Any, count: int, seed: int) -
     random = np.random.default_rng([seed, 0x6D6F6E])
     chunks = random.permutation(len(source.chunks))
     # Reading whole chunks is what a stream can do; as many as hold four times the wanted number are enough.
-    rows = []
+    rows: list[ImageRow] = []
     for index in chunks:
         rows.extend(source.read_chunk(int(index)))
         if len(rows) >= 4 * count and len(rows) >= 4 * source.chunks[int(index)].rows:  # type: ignore[operator]

@@ -56,7 +56,7 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
         FileExistsError: the output folder holds a run and `resume` was not given.
         BrokenImagesError: too many images cannot be decoded.
     """
-    args, out = config.training, Path(config.training.output_dir)
+    args, out = config.training, Path(str(config.training.output_dir))
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     source = open_train_source(config)
@@ -109,7 +109,9 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
         facts = _facts(config, source, trainer, command, seconds, resumed=checkpoint is not None)
         (out / "encoder" / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False))
         (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
-        draw_curves(trainer.state.log_history, out / "curves.png", f"{config.model.method} on {Path(source.name).name}")
+        draw_curves(
+            trainer.state.log_history, out / "curves.png", f"{config.model.method} on {Path(source.name).name}"
+        )
     trainer.accelerator.wait_for_everyone()
     return result
 
@@ -151,7 +153,7 @@ def make_model(config: RunConfig) -> SiameseForPreTraining:
     model = SiameseForPreTraining(config.model.siamese_config(encoder))
     args = config.training
     if args.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if args.world_size > 1 and args.device.type == "cuda" and args.sync_batch_norm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model

@@ -105,7 +105,9 @@ def _split(argv: list[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
 def _known(key: str, known: list[str], where: str) -> None:
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        raise ValueError(f"unknown field {key!r} {where}" + (f"; the nearest known field is {near[0]!r}" if near else ""))
+        raise ValueError(
+            f"unknown field {key!r} {where}" + (f"; the nearest known field is {near[0]!r}" if near else "")
+        )
 
 
 def _set_nested(views: dict[str, Any], name: str, values: list[Any]) -> None:
@@ -123,9 +125,13 @@ def _set_nested(views: dict[str, Any], name: str, values: list[Any]) -> None:
     specs[parts[1]] = {**(specs[parts[1]] or {}), parts[2]: value}
 
 
-def _document(data: Any, model: Any, training: Any, recipe: ViewRecipe, given: dict, overrides: list) -> dict[str, Any]:
+def _document(
+    data: Any, model: Any, training: Any, recipe: ViewRecipe, given: dict, overrides: list
+) -> dict[str, Any]:
     """The resolved recipe: all fields of data and model; of the training's 150 those that were set or are ours."""
-    ours = {f.name for f in dataclasses.fields(PretrainingArguments)} - {f.name for f in dataclasses.fields(_trainer_kind())}
+    ours = {f.name for f in dataclasses.fields(PretrainingArguments)} - {
+        f.name for f in dataclasses.fields(_trainer_kind())
+    }
     said = set(given) | {key.replace("-", "_") for key, _ in overrides}
     keep = ours | said | {"num_train_epochs", "per_device_train_batch_size", "weight_decay", "seed", "output_dir"}
     document = {**dataclasses.asdict(data), **dataclasses.asdict(model)}

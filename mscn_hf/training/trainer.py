@@ -72,6 +72,7 @@ class SiameseTrainer(Trainer):
     """
 
     model: SiameseForPreTraining
+    args: PretrainingArguments
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class SiameseTrainer(Trainer):
             own.append(monitor)
         self.loader, self.collator, self.monitor = loader, collator, monitor
         self.max_broken_share, self.identity = max_broken_share, identity or {}
+        self.output_dir = Path(str(args.output_dir))
         self.broken = self.seen = 0
         self.samples_per_step = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
         self._uncounted = torch.zeros(3, dtype=torch.int64)
@@ -170,7 +172,8 @@ class SiameseTrainer(Trainer):
 
     def _not_finite(self, loss: float) -> None:
         raise RuntimeError(
-            f"the loss is {loss} at step {self.state.global_step + 1}; lower base_learning_rate, or lengthen warmup_epochs"
+            f"the loss is {loss} at step {self.state.global_step + 1}; lower base_learning_rate, "
+            "or lengthen warmup_epochs"
         )
 
     # ---- checkpoints
@@ -190,7 +193,7 @@ class SiameseTrainer(Trainer):
     def _count(self, broken: list[tuple[str, str]], images: int) -> None:
         """Counts broken images over all ranks and ends the run on all of them beyond the allowed share."""
         if broken:
-            with open(Path(self.args.output_dir) / "broken_images.jsonl", "a", encoding="utf-8") as stream:
+            with open(self.output_dir / "broken_images.jsonl", "a", encoding="utf-8") as stream:
                 for name, reason in broken:
                     logger.warning("image %s is broken: %s; another one of its batch stands in", name, reason)
                     stream.write(json.dumps({"id": name, "reason": reason}) + "\n")
@@ -221,7 +224,7 @@ class SiameseTrainer(Trainer):
     # ---- record of consumed samples
 
     def _record_path(self) -> Path:
-        return Path(self.args.output_dir) / f"samples.rank{self.args.process_index}.txt"
+        return self.output_dir / f"samples.rank{self.args.process_index}.txt"
 
     def _open_sample_record(self, resumed_from: str | None) -> None:
         """Cuts the record back to the checkpoint: what was consumed after it will be consumed again."""

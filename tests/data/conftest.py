@@ -15,7 +15,10 @@ def parquet_folder(tmp_path):
         labels = np.arange(rows) * 4 // rows
         features = Features({"image": Image(), "label": ClassLabel(names=list("abcd"))})
         records = [
-            {"image": {"bytes": b"no image" if n in broken else encoded(n, "PNG"), "path": f"{n}.png"}, "label": int(k)}
+            {
+                "image": {"bytes": b"no image" if n in broken else encoded(n, "PNG"), "path": f"{n}.png"},
+                "label": int(k),
+            }
             for n, k in enumerate(labels)
         ]
         for shard in range(shards):

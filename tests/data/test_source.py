@@ -93,7 +93,7 @@ def test_clear_errors(parquet_folder, tmp_path):
     with pytest.raises(SourceError, match="holds not one row"):
         open_source(str(tmp_path / "none.parquet"))
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(SourceError, match="must be .parquet or .tar, not '.txt'"):
+    with pytest.raises(SourceError, match=r"must be \.parquet or \.tar, not '.txt'"):
         open_source(str(tmp_path / "notes.txt"))
     Dataset.from_dict({"text": ["a"]}).to_parquet(str(tmp_path / "text.parquet"))
     with pytest.raises(SourceError, match=r"give image_column; its columns are \['text'\]"):

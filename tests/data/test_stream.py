@@ -88,7 +88,10 @@ def test_windows_mix_the_rows_of_several_chunks(parquet_folder):
 def test_positions_name_rows_whatever_the_order(parquet_folder):
     folder = parquet_folder(60, shards=2)
     named = [
-        {s.row.id: s.position for s in open_order(opened(folder), Share(seed, 0, 1, 1), window_bytes=window).samples(0)}
+        {
+            s.row.id: s.position
+            for s in open_order(opened(folder), Share(seed, 0, 1, 1), window_bytes=window).samples(0)
+        }
         for seed, (opened, window, _) in enumerate(ORDERS.values())
     ]
     assert named[0] == named[1] == named[2]

@@ -49,7 +49,9 @@ def test_card_says_what_was_measured_and_nothing_else(tiny_run, tiny_hash):
 
 def test_nothing_of_the_machine_is_told(tiny_run, tiny_hash):
     told = {"selection": "by /home/jane/x", "protocol": f"{HOME_OF_SOMEBODY}/knn.yaml"}
-    extra = result_of(tiny_hash, **told, benchmark_id="org/bench", task_id="a", settings={"cache": HOME_OF_SOMEBODY})
+    extra = result_of(
+        tiny_hash, **told, benchmark_id="org/bench", task_id="a", settings={"cache": f"{HOME_OF_SOMEBODY}/c"}
+    )
     append_results(tiny_run / "results.jsonl", [extra])
     text = write_card(tiny_run, check_usage=False).read_text() + str(eval_results_files([extra]))
     for leak in ("jane", "private work", "/home", "~/", str(tiny_run.parent), HOME_OF_SOMEBODY):

@@ -13,7 +13,10 @@ def photo_folder(tmp_path_factory):
     features = Features({"image": Image(), "label": ClassLabel(names=list("abc"))})
     for split, rows, shards in (("train", 90, 3), ("test", 30, 1)):
         records = [
-            {"image": {"bytes": textured(n + 1000 * (split == "test")), "path": f"{split}{n}.jpg"}, "label": n * 3 // rows}
+            {
+                "image": {"bytes": textured(n + 1000 * (split == "test")), "path": f"{split}{n}.jpg"},
+                "label": n * 3 // rows,
+            }
             for n in range(rows)
         ]
         for shard in range(shards):

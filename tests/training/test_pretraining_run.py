@@ -1,0 +1,144 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""A whole run in this process: what it leaves, what it refuses, what it counts."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from datasets import Dataset, Features, Image
+from pretraining_runs import TINY_RECIPE, textured
+from transformers import AutoImageProcessor, AutoModel
+
+from mscn_hf.data import SourceError
+from mscn_hf.evaluation.results import read_results
+from mscn_hf.models import MSCNModel
+from mscn_hf.training.checkpoints import MARKER, choose_start, newest_good_checkpoint
+from mscn_hf.training.finish import finish_run
+from mscn_hf.training.pretrain import pretrain
+from mscn_hf.training.recipe_file import parse_run
+from mscn_hf.training.trainer import BrokenImagesError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("MSCN_HF_CACHE", str(tmp_path / "cache"))
+
+
+def start(tiny_recipe, out, *words):
+    config = parse_run(["--config", tiny_recipe, "--output_dir", str(out), *words])
+    return config, pretrain(config, "the command")
+
+
+def test_a_run_leaves_everything_and_is_scored(tiny_recipe, tmp_path):
+    out = tmp_path / "run"
+    words = ["--test_split", "test", "--probes", "knn", "linear", "--baselines", "random", "pixels"]
+    config, _ = start(tiny_recipe, out, "--max_steps", "6", *words)
+    finish_run(config, "the command")
+    assert {p.name for p in out.iterdir()} >= {
+        *("encoder", "results.jsonl", "views.png", "curves.png", "scores.png", "recipe.yaml", "log.jsonl"),
+        "checkpoint-6",
+    }
+    facts = json.loads((out / "encoder" / "training.json").read_text())
+    assert facts["samples_seen"] == 48
+    assert facts["dataset"]["rows"] == 90
+    model = AutoModel.from_pretrained(out / "encoder")
+    assert isinstance(model, MSCNModel)
+    pixels = AutoImageProcessor.from_pretrained(out / "encoder", backend="pil")
+    assert pixels.crop_size["height"] == 24
+    scores = {(r.model.split(":")[0], r.protocol) for r in read_results(out / "results.jsonl")}
+    assert scores == {(m, p) for m in (str(out / "encoder"), "random", "pixels") for p in ("knn", "linear")}
+    card = (out / "encoder" / "README.md").read_text()
+    assert "mscn" in card
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {"loss", "knn_top1", "rankme", "feature_std", "samples_seen"} <= {key for line in log for key in line}
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_auto_continues_it(tiny_recipe, tmp_path):
+    out = tmp_path / "run"
+    start(tiny_recipe, out, "--max_steps", "3")
+    with pytest.raises(FileExistsError, match="holds a run already: choose another folder, or --resume auto"):
+        start(tiny_recipe, out, "--max_steps", "6")
+    _, result = start(tiny_recipe, out, "--max_steps", "6", "--resume", "auto")
+    assert result.global_step == 6
+    with pytest.raises(ValueError, match="per_device_train_batch_size was 8 there and is 16 now"):
+        start(tiny_recipe, out, "--resume", "auto", "--per_device_train_batch_size", "16")
+
+
+def test_half_written_checkpoints_are_passed_over(tiny_recipe, tmp_path):
+    out = tmp_path / "run"
+    start(tiny_recipe, out, "--max_steps", "6")
+    assert newest_good_checkpoint(out).name == "checkpoint-6"
+    (out / "checkpoint-6" / MARKER).unlink()
+    assert newest_good_checkpoint(out).name == "checkpoint-3"
+    with pytest.raises(FileNotFoundError, match="is not a complete checkpoint"):
+        choose_start(out, str(out / "checkpoint-6"), {})
+    assert choose_start(tmp_path / "nothing", "auto", {}) is None
+
+
+def test_accumulation_keeps_order_and_position(tiny_recipe, tmp_path):
+    """Two steps of 16 = 2 x 8 see the rows of four steps of 8, and resume at the right one."""
+    plain, accumulated = tmp_path / "plain", tmp_path / "accumulated"
+    start(tiny_recipe, plain, "--max_steps", "4", "--record_samples", "True")
+    words = ["--gradient_accumulation_steps", "2", "--record_samples", "True", "--save_steps", "1"]
+    start(tiny_recipe, accumulated, "--max_steps", "1", *words)
+    start(tiny_recipe, accumulated, "--max_steps", "2", "--resume", "auto", *words)
+    rows = [
+        [line.split()[1:] for line in (d / "samples.rank0.txt").read_text().splitlines()] for d in (plain, accumulated)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_broken_images_are_counted_and_named_and_too_many_end_the_run(tmp_path):
+    (tmp_path / "data").mkdir()
+    records = [{"image": {"bytes": b"broken" if n in (5, 60) else textured(n), "path": f"{n}.jpg"}} for n in range(80)]
+    Dataset.from_list(records, features=Features({"image": Image()})).to_parquet(
+        str(tmp_path / "data" / "train.parquet")
+    )
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**TINY_RECIPE, "dataset_name": str(tmp_path / "data"), "num_train_epochs": 1}))
+    start(str(recipe), tmp_path / "lenient", "--max_broken_share", "0.05")
+    facts = json.loads((tmp_path / "lenient" / "encoder" / "training.json").read_text())
+    assert facts["skipped_images"] == 2
+    named = [json.loads(x)["id"] for x in (tmp_path / "lenient" / "broken_images.jsonl").read_text().splitlines()]
+    assert sorted(n.rsplit("/", 1)[1] for n in named) == ["5.jpg", "60.jpg"]
+    with pytest.raises(BrokenImagesError, match=r"more than max_broken_share=0\.01 allows"):
+        start(str(recipe), tmp_path / "strict")
+
+
+def test_batch_of_one_with_batch_norm_is_refused(tiny_recipe, tmp_path):
+    with pytest.raises(ValueError, match="batch size of at least 2 on each process, got 1"):
+        start(tiny_recipe, tmp_path / "run", "--per_device_train_batch_size", "1")
+
+
+def test_fewer_rows_than_a_batch(tiny_recipe, tmp_path):
+    with pytest.raises(SourceError, match="has 90 rows: fewer than one batch of 128"):
+        start(tiny_recipe, tmp_path / "run", "--per_device_train_batch_size", "128")
+
+
+def test_filter_of_views_and_encoder_must_agree(tiny_recipe, tmp_path):
+    with pytest.raises(ValueError, match=r"high_pass_sigma of the encoder .* and of the views .* must be equal"):
+        start(tiny_recipe, tmp_path / "run", "--high_pass_sigma", "2.0")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_recipe, tmp_path, monkeypatch):
+    from mscn_hf.methods.objectives.byol import BYOL
+
+    original = BYOL.forward
+    monkeypatch.setattr(BYOL, "forward", lambda self, e: {k: v * torch.nan for k, v in original(self, e).items()})
+    with pytest.raises(RuntimeError, match="the loss is nan at step 1; lower base_learning_rate"):
+        start(tiny_recipe, tmp_path / "run")
+
+
+def test_views_and_weights_depend_on_the_seed_alone(tiny_recipe, tmp_path):
+    """Same seed, same run; workers and logging change nothing."""
+    weights = []
+    for name, words in (
+        ("a", []),
+        ("b", ["--dataloader_num_workers", "2", "--logging_steps", "1"]),
+        ("c", ["--seed", "9"]),
+    ):
+        start(tiny_recipe, tmp_path / name, "--max_steps", "4", *words)
+        weights.append(MSCNModel.from_pretrained(tmp_path / name / "encoder").state_dict())
+    assert all(weights[0][k].equal(weights[1][k]) for k in weights[0])
+    assert not all(weights[0][k].equal(weights[2][k]) for k in weights[0])
