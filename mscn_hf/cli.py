@@ -1,8 +1,14 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf demo | views | pretrain | evaluate | report | push`. Modules are imported when their command is called."""
+"""`mscn-hf demo | views | pretrain | evaluate | report | push`. Modules are imported when their command is called.
+
+Wrong input ends with one line and status 2; MSCN_HF_TRACEBACK=1 shows where it was found.
+"""
 
 import argparse
+import os
 import sys
+
+from huggingface_hub.errors import StrictDataclassError
 
 _COMMANDS = {
     "demo": "pre-train, score, describe and load back a small encoder on this machine",
@@ -38,9 +44,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return globals()[f"_{command}"](rest)
-    except (ValueError, FileNotFoundError, FileExistsError, RuntimeError) as error:
-        # What a user can mend is said in one line; anything else keeps its traceback.
-        if type(error) is RuntimeError and "mscn_hf" not in type(error).__module__ and "loss is" not in str(error):
+    except (ValueError, FileNotFoundError, FileExistsError, StrictDataclassError, RuntimeError) as error:
+        # What a user can mend is said in one line; a fault of the code keeps its traceback.
+        ours = not isinstance(error, RuntimeError) or type(error).__module__.startswith("mscn_hf")
+        if not ours or os.environ.get("MSCN_HF_TRACEBACK"):
             raise
         print(f"mscn-hf {command}: {error}", file=sys.stderr)
         return 2
@@ -92,17 +99,31 @@ def _evaluate(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
+    from pathlib import Path
+
     from .evaluation.report import format_table, plot_scores
     from .evaluation.results import read_results
 
     parser = _parser("report")
-    parser.add_argument("results", help="results.jsonl")
+    parser.add_argument("results", nargs="+", help="results.jsonl, or the folder of a run that holds one")
     parser.add_argument("--plot", help="PNG to write")
+    parser.add_argument("--markdown", help="page of tables to write, from folders of runs")
+    parser.add_argument("--keep", help="folder for copies of the runs' records without local paths")
     args = parser.parse_args(words)
-    results = read_results(args.results)
+    files = [Path(name) / "results.jsonl" if Path(name).is_dir() else Path(name) for name in args.results]
+    results = [result for file in files for result in read_results(file)]
     print(format_table(results))
     if args.plot:
         plot_scores(results, args.plot)
+    runs = [file.parent for file in files]
+    if args.keep:
+        from .hub.results_page import keep_records
+
+        runs = keep_records(runs, args.keep)
+    if args.markdown:
+        from .hub.results_page import write_results_page
+
+        print(write_results_page(runs, args.markdown))
     return 0
 
 

@@ -3,7 +3,7 @@
 
 import sys
 
-from mscn_hf.training.pretrain import main
+from mscn_hf.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["pretrain", *sys.argv[1:]]))

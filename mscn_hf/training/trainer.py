@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -33,6 +33,10 @@ _BATCHES_BETWEEN_COUNTS = 10
 
 class BrokenImagesError(RuntimeError):
     """More images could not be decoded than the run allows."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite."""
 
 
 class TargetUpdate(TrainerCallback):
@@ -170,8 +174,8 @@ class SiameseTrainer(Trainer):
                 logs["broken_images"] = self.broken
         super().log(logs, *args, **kwargs)
 
-    def _not_finite(self, loss: float) -> None:
-        raise RuntimeError(
+    def _not_finite(self, loss: float) -> NoReturn:
+        raise NonFiniteLossError(
             f"the loss is {loss} at step {self.state.global_step + 1}; lower base_learning_rate, "
             "or lengthen warmup_epochs"
         )

@@ -17,7 +17,7 @@ from mscn_hf.training.checkpoints import MARKER, choose_start, newest_good_check
 from mscn_hf.training.finish import finish_run
 from mscn_hf.training.pretrain import pretrain
 from mscn_hf.training.recipe_file import parse_run
-from mscn_hf.training.trainer import BrokenImagesError
+from mscn_hf.training.trainer import BrokenImagesError, NonFiniteLossError
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_recipe, tmp_path, monkeypat
 
     original = BYOL.forward
     monkeypatch.setattr(BYOL, "forward", lambda self, e: {k: v * torch.nan for k, v in original(self, e).items()})
-    with pytest.raises(RuntimeError, match="the loss is nan at step 1; lower base_learning_rate"):
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 1; lower base_learning_rate"):
         start(tiny_recipe, tmp_path / "run")
 
 
