@@ -69,7 +69,9 @@ def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric:
             heights.append(100 * result.value)
             below.append(100 * max(0.0, result.value - low))
             above.append(100 * max(0.0, high - result.value))
-        bars = axes.bar(places, heights, 0.92 * width, label=row, yerr=(below, above), capsize=3, ecolor="0.25")
+        bars = axes.bar(
+            places, heights, 0.92 * width, label=short_name(row), yerr=(below, above), capsize=3, ecolor="0.25"
+        )
         tops = [f"{height:.1f}" for height in heights]
         axes.bar_label(bars, tops, padding=3, fontsize=8)
     axes.set_xticks(range(len(columns)), columns)
@@ -84,6 +86,17 @@ def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
+
+
+def short_name(model: str) -> str:
+    """A model's name in a picture: `random weights`, the run's name for `…/RUN/encoder`, a Hub id as it is."""
+    name, _, seed = model.partition(" (seed ")
+    if name.startswith("random:"):
+        name = "random weights"
+    elif name.count("/") > 1 or name.startswith((".", "/", "~")) or Path(name).exists():
+        parts = [part for part in Path(name).parts if part != "encoder"]
+        name = parts[-1] if parts else name
+    return f"{name} (seed {seed}" if seed else name
 
 
 def _arrange(results: Sequence[Result]) -> tuple[list[str], list[str], dict[tuple[str, str], Result]]:

@@ -36,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse_run(arguments)
     quiet_logs(config.training.should_log)
-    command = "accelerate launch training/pretrain.py " + shlex.join(arguments)
+    many = config.training.world_size
+    launcher = "mscn-hf pretrain" if many == 1 else f"accelerate launch --num_processes {many} training/pretrain.py"
+    command = f"{launcher} {shlex.join(arguments)}"
     pretrain(config, command)
     finish_run(config, command)
     return 0
