@@ -54,14 +54,19 @@ def keep_records(runs: Sequence[str | Path], folder: str | Path) -> list[Path]:
     for run in map(Path, runs):
         target = Path(folder) / base_name(str(run))
         target.mkdir(parents=True, exist_ok=True)
-        lines = (run / "results.jsonl").read_bytes().splitlines()
-        records = [json.dumps(json.loads(public_json(line)), ensure_ascii=False) for line in lines if line.strip()]
+        records = [_public_record(result) for result in read_results(run / "results.jsonl")]
         (target / "results.jsonl").write_text("\n".join(records) + "\n", encoding="utf-8")
         training = _training(run)
         if training:
             (target / "training.json").write_bytes(public_json(json.dumps(training).encode()))
         kept.append(target)
     return kept
+
+
+def _public_record(result: Result) -> str:
+    names = {"model": public_name(result.model), "dataset": public_name(result.dataset)}
+    record = json.loads(public_json(json.dumps({**result.to_dict(), **names}).encode()))
+    return json.dumps(record, ensure_ascii=False)
 
 
 def _table(dataset: str, split: str, rows: list[tuple[str, dict[str, Any], list[Result]]]) -> list[str]:

@@ -154,7 +154,7 @@ class SiameseTrainer(Trainer):
         loss = output["loss"]
         # On CUDA a look at every loss would stop the device each step; there it is done when the log is written.
         if loss.device.type == "cpu" and not torch.isfinite(loss):
-            self._not_finite(float(loss))
+            self._not_finite(float(loss.detach()))
         self._terms = output["losses"] or {}
         self._features = output["embeddings"][0]
         return (loss, output) if return_outputs else loss

@@ -17,6 +17,7 @@ def test_page_is_made_from_results_alone(tmp_path, capsys):
         run / "results.jsonl",
         [
             result_of("ab" * 32, model=f"{HOME_OF_SOMEBODY}/runs/my_run/encoder", dataset=data, value=0.6123),
+            result_of("ef" * 32, model=f"random:{HOME_OF_SOMEBODY}/runs/my_run/encoder", dataset=data, value=0.3),
             result_of("cd" * 32, model="pixels", dataset=data, value=0.375),
         ],
     )
@@ -36,6 +37,7 @@ def test_page_is_made_from_results_alone(tmp_path, capsys):
     page = (tmp_path / "page.md").read_text()
     assert "| my_run | **61.2** [" in page
     assert "| 460,800 | 12.5 min |" in page
+    assert "| random (my_run) | **30.0** [" in page
     assert "| pixels | **37.5** [" in page
     assert "Some CPU, 2 threads" in page
     assert HOME_OF_SOMEBODY not in page
