@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch import nn
 from transformers import AutoImageProcessor, set_seed
 from transformers.trainer_utils import TrainOutput
@@ -64,6 +65,8 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
     source = open_train_source(config)
     loader, collator = make_loader(config, source)
     checkpoint = choose_start(out, args.resume, _identity(config, source))
+    # Nobody writes into the folder before everybody has looked at it.
+    PartialState().wait_for_everyone()
     steps_per_epoch = len(loader) // args.gradient_accumulation_steps
     batch = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
     if args.base_learning_rate is not None:
