@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return globals()[f"_{command}"](rest)
-    except (ValueError, FileNotFoundError, FileExistsError, StrictDataclassError, RuntimeError) as error:
+    except (ValueError, OSError, StrictDataclassError, RuntimeError) as error:
         # What a user can mend is said in one line; a fault of the code keeps its traceback.
         ours = not isinstance(error, RuntimeError) or type(error).__module__.startswith("mscn_hf")
         if not ours or os.environ.get("MSCN_HF_TRACEBACK"):

@@ -2,9 +2,12 @@
 """`mscn-hf demo`: the whole trip on two cores: pre-train, score, describe, load back."""
 
 import argparse
-import sys
+import contextlib
+import shlex
 import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 RECIPE = "embedded_mscn_simclr_cpu"
 
@@ -22,24 +25,21 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Runs the demo; returns the exit status."""
     import torch
 
-    from mscn_hf.data import SourceError, open_source
-    from mscn_hf.training.finish import finish_run
-    from mscn_hf.training.pretrain import pretrain, quiet_logs
+    from mscn_hf.training.finish import check_scoring, finish_run
+    from mscn_hf.training.pretrain import open_train_source, pretrain, quiet_logs
     from mscn_hf.training.recipe_file import parse_run
 
     quiet_logs()
-    words = ["--config", args.config, "--output_dir", args.out, "--resume", "auto", *overrides]
+    words = ["--config", args.config, "--output_dir", args.out, "--resume", "auto"]
     if args.data:
-        words += ["--dataset_name", args.data]
-        words += ["--test_split", _test_split(args.data)]
+        words += ["--dataset_name", args.data, "--test_split", _test_split(args.data, overrides)]
+    words += overrides
     started = time.time()
     config = parse_run(words)
-    command = f"mscn-hf demo --out {args.out}" + (f" --data {args.data}" if args.data else "")
+    command = shlex.join(["mscn-hf", "pretrain", *words])
+    check_scoring(config)
     pretrain(config, command)
     trained = time.time()
-    if config.data.test_split and open_source(config.data.dataset_name).label_column is None:
-        print(f"{args.data} has no labels: the encoder is published without scores")
-        config.data.test_split = None
     finish_run(config, command)
 
     # Load it back as a user would.
@@ -48,18 +48,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     folder = Path(args.out) / "encoder"
     model = AutoModel.from_pretrained(folder)
     processor = AutoImageProcessor.from_pretrained(folder)
-    try:
-        row = next(open_source(config.data.dataset_name, split=config.data.train_split).rows())
-    except SourceError as error:
-        print(error, file=sys.stderr)
-        return 2
-    from PIL import Image
-
-    from mscn_hf.data import decode_image
-
+    image = _first_image(open_train_source(config))
     with torch.no_grad():
-        inputs = processor(Image.fromarray(decode_image(row.read())), return_tensors="pt")
-        features = model(**inputs).pooler_output.flatten(1)
+        features = model(**processor(image, return_tensors="pt")).pooler_output.flatten(1)
     print(f"AutoModel.from_pretrained({str(folder)!r}) -> {type(model).__name__}, features {tuple(features.shape)}")
     print(f"pre-training {trained - started:.0f} s, scores and card {time.time() - trained:.0f} s")
     for name, what in (
@@ -74,18 +65,28 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def _test_split(data: str) -> str:
-    """The split of own images that is kept for scores: test, else validation, else none."""
-    import logging
-
+def _test_split(data: str, overrides: list[str]) -> str:
+    """The split of own images that is kept for scores: a labelled test, else validation, else none."""
     from mscn_hf.data import SourceError, open_source
 
+    config_name = dict(pairwise(overrides)).get("--dataset_config_name")
     for split in ("test", "validation"):
         try:
-            open_source(data, split=split)
-            return split
+            if open_source(data, config_name=config_name, split=split).label_column is not None:
+                return split
         except SourceError as error:
             if "has no split" not in str(error):
                 raise
-    logging.getLogger(__name__).info("%s has neither a test nor a validation split: no scores", data)
+    print(f"{data} has no labelled test or validation split: the encoder is published without scores")
     return "none"
+
+
+def _first_image(source: Any) -> Any:
+    from PIL import Image
+
+    from mscn_hf.data import BrokenImage, decode_image
+
+    for row in source.rows():
+        with contextlib.suppress(BrokenImage):
+            return Image.fromarray(decode_image(row.read()))
+    raise BrokenImage(f"{source.name} holds no image that can be decoded")

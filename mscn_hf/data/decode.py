@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Bytes of an image file -> uint8 RGB, within limits, whatever the file's colour mode or orientation."""
 
+import functools
 import io
 import warnings
 
@@ -46,7 +47,7 @@ def decode_image(
         with warnings.catch_warnings():
             # PIL only warns about a bomb up to twice its own limit; our limit is checked below, before decoding.
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_formats())
             width, height = image.size
             if width * height > max_pixels:
                 raise BrokenImage(f"{width}x{height} pixels, more than the limit of {max_pixels}")
@@ -69,6 +70,14 @@ def decode_image(
         Exception
     ) as error:  # decoders raise whatever they like on a damaged file: OSError, SyntaxError, struct.error…
         raise BrokenImage(f"cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """Pixel formats only: PIL also opens formats that run other programs, such as EPS through Ghostscript."""
+    Image.init()
+    wanted = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+    return [name for name in wanted if name in Image.OPEN]
 
 
 def _shrink(image: Image.Image, fit: int) -> np.ndarray:

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections import abc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import numpy as np
 from datasets import ClassLabel, Image, IterableDataset, Sequence, Value
 
-from .decode import BrokenImage
+from .decode import MAX_BYTES, BrokenImage
 
 EMBEDDED = "embedded"
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes")
@@ -28,12 +30,17 @@ class SourceError(ValueError):
 
 @dataclass(slots=True)
 class ImageRow:
-    """One undecoded image: `id` "chunk/row/name", the file's bytes or the path they are read from, and its label."""
+    """One undecoded image.
+
+    `id` is "chunk/row/name"; `data` the file's bytes, or None where they are read from `path`, which must lie below
+    `root`.
+    """
 
     id: str
     data: bytes | None
     path: str | None = None
     label: Any = None
+    root: str = ""
 
     def read(self) -> bytes:
         """The image file's bytes; raises BrokenImage where there are none."""
@@ -41,8 +48,14 @@ class ImageRow:
             return self.data
         if not self.path:
             raise BrokenImage("the row holds neither bytes nor a path")
+        # A row of a shared dataset must not make this machine open files of its own choice.
+        if not self.root or not os.path.abspath(self.path).startswith(self.root):
+            raise BrokenImage(f"names {self.path!r}, which is not a file of this dataset")
         try:
-            return Path(self.path).read_bytes()
+            with fsspec.open(self.path, "rb") if "://" in self.path else open(self.path, "rb") as stream:
+                if "://" not in self.path and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise BrokenImage(f"{self.path!r} is not a regular file")
+                return stream.read(MAX_BYTES + 1)
         except OSError as error:
             raise BrokenImage(f"cannot be read ({error.strerror or error})") from error
 
@@ -85,12 +98,10 @@ class ImageSource:
         return None if any(n is None for n in counts) else sum(n for n in counts if n is not None)
 
     def read_chunk(self, index: int) -> Iterator[ImageRow]:
-        """Rows of one chunk in stored order; learns the chunk's row count when read to its end."""
+        """Rows of one chunk in stored order."""
         part = self._dataset.shard(num_shards=len(self.chunks), index=index) if len(self.chunks) > 1 else self._dataset
-        count = 0
-        for count, record in enumerate(part, start=1):
-            yield self._row(index, count - 1, record)
-        self.chunks[index].rows = count
+        for number, record in enumerate(part):
+            yield self._row(index, number, record)
 
     def rows(self) -> Iterator[ImageRow]:
         """All rows in stored order."""
@@ -101,8 +112,7 @@ class ImageSource:
         """Number of rows, found by reading the chunks whose count is unknown (undecoded)."""
         for chunk in self.chunks:
             if chunk.rows is None:
-                for _ in self.read_chunk(chunk.index):
-                    pass
+                chunk.rows = sum(1 for _ in self.read_chunk(chunk.index))
         assert self.num_rows is not None
         return self.num_rows
 
@@ -115,7 +125,14 @@ class ImageSource:
         data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         name = os.path.basename(str(record.get("__key__") or path or ""))
         label = record.get(self.label_column) if self.label_column else None
-        return ImageRow(f"{chunk}/{number}/{name}".rstrip("/"), data, path, label)
+        return ImageRow(f"{chunk}/{number}/{name}".rstrip("/"), data, path, label, self._root)
+
+    @property
+    def _root(self) -> str:
+        """What the path of a row without bytes must begin with."""
+        if self.is_local:
+            return os.path.abspath(self.path) + os.sep
+        return f"{os.getcwd()}{os.sep}hf:{os.sep}datasets{os.sep}{self.path}"  # abspath of hf://datasets/org/name…
 
 
 class MappedRows(abc.Sequence[ImageRow]):
@@ -171,15 +188,18 @@ def open_source(
         dataset_name = str(embedded_dataset())
     is_local = os.path.exists(dataset_name)
     dataset = _load(dataset_name, shown, config_name, split, revision, is_local)
-    features = dataset.features or dataset._resolve_features().features
+    if dataset.features is None:
+        dataset = dataset._resolve_features()
+    # First of all: of a Hub's image files `datasets` would otherwise decode every one in threads of its own.
+    dataset = dataset.decode(False)
+    features = dataset.features
     image_column = _find_image_column(features, image_column, shown)
     label_column, label_names = _find_labels(features, label_column, shown)
+    _check_image_feature(features[image_column], image_column, shown)
     dataset = dataset.reshard()
     chunks, files = _describe_chunks(dataset)
     keep = [c for c in (image_column, label_column, "__key__") if c and c in features]
     dataset = dataset.select_columns(keep)
-    if not isinstance(features[image_column], Value):
-        dataset = dataset.cast_column(image_column, Image(decode=False))
     source = ImageSource(
         name=shown,
         path=dataset_name,
@@ -190,7 +210,7 @@ def open_source(
         label_column=label_column,
         label_names=label_names,
         is_local=is_local,
-        fingerprint=_fingerprint(shown, config_name, split, revision, keep, dataset_name, files, chunks),
+        fingerprint=_fingerprint(config_name, split, revision, keep, dataset_name, files, chunks),
         chunks=chunks,
         _dataset=dataset,
     )
@@ -252,6 +272,13 @@ def _find_image_column(features: Any, asked: str | None, name: str) -> str:
     return images[0]
 
 
+def _check_image_feature(feature: Any, column: str, name: str) -> None:
+    is_bytes = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary", "null")
+    is_pair = isinstance(feature, dict) and "bytes" in feature
+    if not isinstance(feature, Image) and not is_bytes and not is_pair:
+        raise SourceError(f"dataset {name!r}: column {column!r} holds no images but {feature}")
+
+
 def _find_labels(features: Any, asked: str | None, name: str) -> tuple[str | None, list[str] | None]:
     if asked is not None and asked not in features:
         raise SourceError(f"dataset {name!r} has no label column {asked!r}; its columns are {sorted(features)}")
@@ -279,7 +306,6 @@ def _describe_chunks(dataset: IterableDataset) -> tuple[list[Chunk], list[str]]:
         return [Chunk(i) for i in range(count)], files
 
     def footer(path: str) -> tuple[str, Any]:
-        import fsspec
         import pyarrow.parquet as pq
 
         with fsspec.open(path, "rb") as stream:
@@ -306,8 +332,9 @@ def _fingerprint(*parts: Any) -> str:
     *settings, path, files, chunks = parts
     if not files and os.path.isdir(path):  # an image folder: datasets streams it as one list without file sizes
         files = [os.path.join(folder, f) for folder, _, names in os.walk(path) for f in names]
+    # Where the files lie is left out: a run may go on after they were moved.
     described = [
-        (f, os.stat(f).st_size, os.stat(f).st_mtime_ns) if os.path.isfile(f) else f for f in sorted(set(files))
+        (os.path.relpath(f, path), os.stat(f).st_size) if os.path.isfile(f) else f for f in sorted(set(files))
     ]
     counts = [(c.rows, c.bytes) for c in chunks]
     text = json.dumps([settings, described, counts], default=str)

@@ -11,6 +11,8 @@ from mscn_hf.evaluation.results import Result, read_results
 
 from .safe_text import base_name, markdown, public_command, public_json, public_name
 
+# name of the run, name of the row, training.json, Results
+Row = tuple[str, str, dict[str, Any], list[Result]]
 _MARK = "<!-- Written by `mscn-hf report --markdown`; edit nothing by hand. -->"
 
 
@@ -25,14 +27,15 @@ def write_results_page(runs: Sequence[str | Path], path: str | Path, title: str 
     Raises:
         FileNotFoundError: a folder without results.jsonl.
     """
-    tables: dict[tuple[str, str], list[tuple[str, dict[str, Any], list[Result]]]] = {}
+    tables: dict[tuple[str, str], list[Row]] = {}
     for run in map(Path, runs):
         training = _training(run)
         by_model: dict[tuple[str, str, str], list[Result]] = {}
         for result in read_results(run / "results.jsonl"):
             by_model.setdefault((public_name(result.dataset), result.split, result.model), []).append(result)
         for (dataset, split, model), results in by_model.items():
-            tables.setdefault((dataset, split), []).append((_row_name(run, model), training, results))
+            row = (run.name, _row_name(run, model), training, results)
+            tables.setdefault((dataset, split), []).append(row)
     lines = [f"# {title}", "", _MARK, ""]
     lines += [
         "Accuracy in %, with 95 % bootstrap intervals over test images. Random: the same network, fresh weights.",
@@ -53,6 +56,8 @@ def keep_records(runs: Sequence[str | Path], folder: str | Path) -> list[Path]:
     kept = []
     for run in map(Path, runs):
         target = Path(folder) / base_name(str(run))
+        if target in kept:
+            raise ValueError(f"two runs are named {target.name!r}: their records would overwrite one another")
         target.mkdir(parents=True, exist_ok=True)
         records = [_public_record(result) for result in read_results(run / "results.jsonl")]
         (target / "results.jsonl").write_text("\n".join(records) + "\n", encoding="utf-8")
@@ -69,16 +74,16 @@ def _public_record(result: Result) -> str:
     return json.dumps(record, ensure_ascii=False)
 
 
-def _table(dataset: str, split: str, rows: list[tuple[str, dict[str, Any], list[Result]]]) -> list[str]:
+def _table(dataset: str, split: str, rows: list[Row]) -> list[str]:
     columns = list(
-        dict.fromkeys((r.protocol, r.metric) for _, _, results in rows for r in results if r.metric == "top1_accuracy")
+        dict.fromkeys((r.protocol, r.metric) for *_, results in rows for r in results if r.metric == "top1_accuracy")
     )
     head = ["network", *(f"{p} {SHORT_METRIC.get(m, m)}" for p, m in columns), "images seen", "training", "seed"]
     lines = [f"## {markdown(dataset)}, {markdown(split)}", "", _cells(head), "|" + "---|" * len(head)]
     seen: set[tuple[str, ...]] = set()
-    for name, training, results in rows:
+    for run, name, training, results in rows:
         last = {(r.protocol, r.metric): r for r in results}
-        trained = training if name.split(" ")[0] not in ("random", "pixels") else {}
+        trained = training if name == run else {}
         first = next(iter(last.values()))
         cells = [name, *(_score(last.get(c)) for c in columns)]
         cells += [f"{trained['samples_seen']:,}" if trained else "-"]
@@ -86,14 +91,12 @@ def _table(dataset: str, split: str, rows: list[tuple[str, dict[str, Any], list[
         if tuple(cells) not in seen:
             lines.append(_cells(cells))
             seen.add(tuple(cells))
-    images = {r.num_examples for _, _, results in rows for r in results}
+    images = {r.num_examples for *_, results in rows for r in results}
     lines += ["", f"{', '.join(f'{n:,}' for n in sorted(images))} test images. Choices: "]
-    lines[-1] += (
-        "; ".join(sorted({f"{r.protocol}: {r.selection.split(';')[0]}" for _, _, rs in rows for r in rs})) + "."
-    )
-    hardware = sorted({_hardware(training) for _, training, _ in rows if training})
+    lines[-1] += "; ".join(sorted({f"{r.protocol}: {r.selection.split(';')[0]}" for *_, rs in rows for r in rs})) + "."
+    hardware = sorted({_hardware(training) for _, _, training, _ in rows if training})
     lines += ["", f"Trained on: {'; '.join(hardware)}.", "", "```"]
-    lines += sorted({public_command(training["command"]) for _, training, _ in rows if training.get("command")})
+    lines += sorted({public_command(training["command"]) for _, _, training, _ in rows if training.get("command")})
     return [*lines, "```", ""]
 
 
@@ -105,8 +108,9 @@ def _training(run: Path) -> dict[str, Any]:
 
 
 def _row_name(run: Path, model: str) -> str:
-    kind = model.split(":")[0]
-    return kind if kind == "pixels" else f"{kind} ({run.name})" if kind == "random" else run.name
+    if model.startswith("random:"):
+        return f"random ({run.name})"
+    return run.name if base_name(model) == "encoder" else markdown(public_name(model))
 
 
 def _score(result: Result | None) -> str:

@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """The fields of a recipe: what is read, which network and loss, and transformers' TrainingArguments."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,8 @@ from transformers import TrainingArguments
 
 from mscn_hf.methods.configuration import SiameseConfig
 from mscn_hf.models import MSCNConfig, ReLICv2Config
+
+logger = logging.getLogger(__name__)
 
 ENCODERS = {"mscn": MSCNConfig, "relicv2": ReLICv2Config}
 
@@ -154,6 +157,8 @@ class PretrainingArguments(TrainingArguments):
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "A loss that is not finite ends the run."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept; at least 2."})
     logging_steps: float = field(default=10, metadata={"help": "Steps between two lines of the log."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Batch of the final probes' extraction."})
+    ddp_timeout: int = field(default=43200, metadata={"help": "Seconds; the others wait while one fits a probe."})
     seed: int = field(default=0, metadata={"help": "Seed of weights, order and views."})
 
     def __post_init__(self) -> None:
@@ -170,11 +175,22 @@ class PretrainingArguments(TrainingArguments):
         unknown = set(self.baselines) - {"random", "pixels"}
         if unknown:
             raise ValueError(f"baselines may name random and pixels, got {sorted(unknown)}")
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_steps <= 0 and self.num_train_epochs <= 0:
+            raise ValueError(f"num_train_epochs must be positive, got {self.num_train_epochs}")
+        if self.resume_from_checkpoint is not None:
+            raise ValueError("resume_from_checkpoint is not read here: use resume, with 'auto' or a checkpoint")
         if not torch.accelerator.is_available():
             self.use_cpu = True
         if self.fast_bf16 and native_bf16(self.use_cpu):
             self.bf16 = True
         super().__post_init__()
+        if self.n_gpu > 1:
+            # Trainer would split each batch by DataParallel: other negatives, other batch statistics.
+            logger.warning("one process uses one of the %d GPUs; `accelerate launch` uses them all", self.n_gpu)
+            self._n_gpu = 1
 
 
 def native_bf16(on_cpu: bool) -> bool:

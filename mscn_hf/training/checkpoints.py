@@ -2,10 +2,14 @@
 """Which checkpoint is good, which run lies in a folder, and whether it may be continued."""
 
 import json
+import logging
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 MARKER = "COMPLETE.json"
 RECIPE = "recipe.yaml"
@@ -61,11 +65,20 @@ def choose_start(folder: Path, resume: str | None, identity: dict[str, Any]) -> 
     if resume == "auto":
         checkpoint = newest_good_checkpoint(folder)
         if checkpoint is None:
+            if (folder / "encoder").exists():
+                raise FileExistsError(
+                    f"output_dir {str(folder)!r} holds an encoder but no good checkpoint to continue from: "
+                    "choose another folder"
+                )
             return None
     else:
         checkpoint = Path(resume)
         if not (checkpoint / MARKER).is_file():
             raise FileNotFoundError(f"{resume!r} is not a complete checkpoint: it has no {MARKER}")
+        if holds_run(folder) and checkpoint.resolve().parent != folder.resolve():
+            raise FileExistsError(
+                f"output_dir {str(folder)!r} holds another run than checkpoint {resume!r}: choose another folder"
+            )
     saved = json.loads((checkpoint / MARKER).read_text())
     for name, value in identity.items():
         if name in saved and saved[name] != json.loads(json.dumps(value)):
@@ -73,6 +86,14 @@ def choose_start(folder: Path, resume: str | None, identity: dict[str, Any]) -> 
                 f"cannot continue {str(checkpoint)!r} exactly: {name} was {saved[name]!r} there and is {value!r} now"
             )
     return checkpoint
+
+
+def remove_half_written(folder: Path) -> None:
+    """Deletes checkpoints that were not written to their end, lest rotation keep them in place of good ones."""
+    for path in folder.glob("checkpoint-*"):
+        if path.is_dir() and not (path / MARKER).is_file():
+            logger.warning("removing %s: it was not written to its end", path)
+            shutil.rmtree(path)
 
 
 def _sync(path: Path) -> None:

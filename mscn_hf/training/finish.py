@@ -38,15 +38,24 @@ def finish_run(config: RunConfig, command: str) -> list[Result]:
     return results
 
 
-def score_run(config: RunConfig, command: str, process: PartialState) -> list[Result]:
-    """Results of the recipe's probes for the encoder and the recipe's baselines, on the main process."""
-    args, data = config.training, config.data
-    if data.test_split is None or not args.probes:
-        logger.info("no final scores: %s", "test_split is not set" if data.test_split is None else "no probes asked")
-        return []
+def check_scoring(config: RunConfig) -> None:
+    """Finds what would stop the final scores before hours of training rather than after.
 
-    def source(split: str) -> ImageSource:
-        return open_source(
+    Raises:
+        SourceError, FileNotFoundError, ValueError: no such split, no labels, no such protocol.
+    """
+    if config.data.test_split is not None and config.training.probes:
+        for probe in config.training.probes:
+            load_protocol(probe)
+        _sources(config)
+
+
+def _sources(config: RunConfig) -> tuple[ImageSource, ImageSource]:
+    """The splits to fit and to score probes on."""
+    data = config.data
+    opened = []
+    for split in (data.train_split, data.test_split or ""):
+        source = open_source(
             data.dataset_name,
             config_name=data.dataset_config_name,
             split=split,
@@ -54,12 +63,23 @@ def score_run(config: RunConfig, command: str, process: PartialState) -> list[Re
             label_column=data.label_column,
             revision=data.dataset_revision,
         )
+        if source.label_column is None:
+            raise SourceError(
+                f"dataset {source.name!r}, split {split!r}, has no labels to score with: --test_split none trains "
+                "without scores, --label_column names one"
+            )
+        opened.append(source)
+    return opened[0], opened[1]
 
-    train, test = source(data.train_split), source(data.test_split)
-    if train.label_column is None:
-        raise SourceError(
-            f"dataset {train.name!r} has no labels to score with: leave test_split out, or set label_column"
-        )
+
+def score_run(config: RunConfig, command: str, process: PartialState) -> list[Result]:
+    """Results of the recipe's probes for the encoder and the recipe's baselines, on the main process."""
+    args, data = config.training, config.data
+    if data.test_split is None or not args.probes:
+        logger.info("no final scores: %s", "test_split is not set" if data.test_split is None else "no probes asked")
+        return []
+
+    train, test = _sources(config)
     encoder = str(Path(str(args.output_dir)) / "encoder")
     models = {encoder: encoder, "random": f"random:{encoder}", "pixels": "pixels"}
     options = ExtractOptions(

@@ -6,7 +6,6 @@ import logging
 import shlex
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from mscn_hf.evaluation.results import environment
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.views import ViewCollator, draw_contact_sheet
 
-from .checkpoints import RECIPE, choose_start
+from .checkpoints import RECIPE, choose_start, remove_half_written
 from .curves import draw_curves
 from .monitor import OnlineMonitor, monitor_images
 from .recipe_file import RunConfig, parse_run
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 def main(argv: list[str] | None = None) -> int:
     """`training/pretrain.py` and `mscn-hf pretrain`: trains, then scores and describes the encoder."""
-    from .finish import finish_run
+    from .finish import check_scoring, finish_run
 
     arguments = sys.argv[1:] if argv is None else argv
     config = parse_run(arguments)
@@ -40,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     many = config.training.world_size
     launcher = "mscn-hf pretrain" if many == 1 else f"accelerate launch --num_processes {many} training/pretrain.py"
     command = f"{launcher} {shlex.join(arguments)}"
+    check_scoring(config)
     pretrain(config, command)
     finish_run(config, command)
     return 0
@@ -104,15 +104,17 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
         monitor=monitor,
     )
     if args.should_save:
+        remove_half_written(out)
         config.write(out / RECIPE)
         draw_views(config, out / "views.png", source=source)
-    started = time.time()
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    result = _train(trainer, checkpoint, total_steps)
     if args.should_save:
         model.encoder.save_pretrained(out / "encoder")
-        seconds = time.time() - started
-        facts = _facts(config, source, trainer, command, seconds, resumed=checkpoint is not None)
-        (out / "encoder" / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False))
+        facts = _facts(config, source, trainer, command)
+        facts["resumed"] = checkpoint is not None
+        path = out / "encoder" / "training.json"
+        if not path.exists() or checkpoint is None or trainer.state.global_step > _step_of(checkpoint):
+            path.write_text(json.dumps(facts, indent=1, ensure_ascii=False))
         (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in trainer.state.log_history))
         draw_curves(
             trainer.state.log_history, out / "curves.png", f"{config.model.method} on {Path(source.name).name}"
@@ -131,6 +133,17 @@ def open_train_source(config: RunConfig) -> ImageSource:
         label_column=config.data.label_column,
         revision=config.data.dataset_revision,
     )
+
+
+def _train(trainer: SiameseTrainer, checkpoint: Path | None, total_steps: int) -> TrainOutput:
+    """Trains from the checkpoint on; a run that has reached its last step is only loaded.
+
+    Trainer itself would take one step more: it looks whether it is done after a step, not before.
+    """
+    if checkpoint is None or _step_of(checkpoint) < total_steps:
+        return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    logger.info("%s is the last step of this run: nothing is left to train", checkpoint.name)
+    return trainer.load_finished(checkpoint)
 
 
 def make_loader(config: RunConfig, source: ImageSource) -> tuple[ExactLoader, ViewCollator]:
@@ -218,12 +231,22 @@ def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "per_device_train_batch_size": args.per_device_train_batch_size,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
         "views": config.views.to_dict(),
+        "canvas_size": config.data.canvas_size,
+        "window_mb": config.data.window_mb,
+        "samples_per_epoch": config.data.samples_per_epoch,
+        "optimizer": args.optimizer,
+        "base_learning_rate": args.base_learning_rate,
+        "weight_decay": args.weight_decay,
+        "objective": [config.model.objective, config.model.objective_params],
+        "network": [config.model.model_type, config.model.depth, config.model.width, config.model.encoder_fields],
     }
 
 
-def _facts(
-    config: RunConfig, source: ImageSource, trainer: SiameseTrainer, command: str, seconds: float, resumed: bool
-) -> dict[str, Any]:
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def _facts(config: RunConfig, source: ImageSource, trainer: SiameseTrainer, command: str) -> dict[str, Any]:
     return {
         "method": config.model.method,
         "recipe": config.document,
@@ -239,8 +262,7 @@ def _facts(
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "batch_size": trainer.samples_per_step,
-        "seconds": round(seconds, 1),
-        "resumed": resumed,
+        "seconds": round(trainer.seconds, 1),
         "skipped_images": trainer.broken,
         "command": command,
         "license": config.training.license,

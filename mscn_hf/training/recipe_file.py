@@ -16,6 +16,8 @@ from mscn_hf.views.recipe import ViewRecipe, ViewSpec
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 
 _KINDS = (DataArguments, ModelArguments, PretrainingArguments)
+# Now, because HfArgumentParser rewrites the types of the fields it has seen.
+_OPTIONAL = {f.name for kind in _KINDS for f in dataclasses.fields(kind) if "None" in str(f.type)}
 _VIEW_KEYS = ("views", "image_mean", "image_std")
 
 
@@ -62,6 +64,7 @@ def parse_run(argv: list[str]) -> RunConfig:
             document[name] = None
         else:
             flags += [f"--{name}", *values]
+    _refuse_conflicts({*document, *(key.replace("-", "_") for key, _ in overrides)}, document, overrides)
     parser = HfArgumentParser(_KINDS, allow_abbrev=False)  # type: ignore[arg-type]
     parser.set_defaults(**{k: json.dumps(v) if isinstance(v, dict) else v for k, v in document.items()})
     data, model, training = parser.parse_args_into_dataclasses(flags)
@@ -76,8 +79,10 @@ def parse_run(argv: list[str]) -> RunConfig:
 
 def _read(config: str) -> dict[str, Any]:
     path = find_resource("recipes", config)
-    with open(path, encoding="utf-8") as stream:
-        document = yaml.safe_load(stream)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {str(path)!r} is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"recipe {str(path)!r} is not a mapping of fields to values")
     return document
@@ -108,6 +113,19 @@ def _known(key: str, known: list[str], where: str) -> None:
         raise ValueError(
             f"unknown field {key!r} {where}" + (f"; the nearest known field is {near[0]!r}" if near else "")
         )
+
+
+def _refuse_conflicts(given: set[str], document: dict[str, Any], overrides: list[tuple[str, list[str]]]) -> None:
+    """Fields that would be overruled in silence."""
+    said = {key.replace("-", "_") for key, _ in overrides}
+    base = "base_learning_rate" in said or document.get("base_learning_rate") is not None
+    if "learning_rate" in given and base:
+        raise ValueError("learning_rate and base_learning_rate are both given: the second is for a batch of 256")
+    if given & {"warmup_steps", "warmup_ratio"}:
+        raise ValueError("the warm-up is given in passes: use warmup_epochs instead of warmup_steps")
+    for name, value in document.items():
+        if value is None and name not in _OPTIONAL:
+            raise ValueError(f"field {name!r} needs a value, got none")
 
 
 def _set_nested(views: dict[str, Any], name: str, values: list[Any]) -> None:

@@ -4,13 +4,15 @@
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.trainer_utils import TrainOutput
 
 from mscn_hf.data import ExactLoader
 from mscn_hf.evaluation.analysis import feature_std
@@ -18,7 +20,7 @@ from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.views.collator import ViewCollator
 
 from .arguments import PretrainingArguments
-from .checkpoints import mark_complete
+from .checkpoints import MARKER, mark_complete
 from .monitor import OnlineMonitor
 from .optimizer import build_optimizer
 from .schedules import cosine_ema
@@ -102,6 +104,8 @@ class SiameseTrainer(Trainer):
         self.samples_per_step = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
         self._uncounted = torch.zeros(3, dtype=torch.int64)
         self._micro_batches = 0
+        self._seconds_before, self._started = 0.0, 0.0
+        self._loss: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
         self._features: Tensor | None = None
         super().__init__(model=model, args=args, callbacks=own)
@@ -114,10 +118,21 @@ class SiameseTrainer(Trainer):
             state = json.loads((Path(resume_from_checkpoint) / "trainer_state.json").read_text())
             micro_batches = state["global_step"] * self.args.gradient_accumulation_steps
             self.loader.seek(micro_batches % len(self.loader))
-            counts = json.loads((Path(resume_from_checkpoint) / "images.json").read_text())
-            self.broken, self.seen = counts["broken"], counts["seen"]
+            self._take_counts(Path(resume_from_checkpoint))
+        self._started = time.time()
         self._open_sample_record(resume_from_checkpoint)
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def load_finished(self, checkpoint: Path) -> TrainOutput:
+        """Takes weights, log and counts from a checkpoint without training."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._take_counts(checkpoint)
+        return TrainOutput(self.state.global_step, float("nan"), {})
+
+    def _take_counts(self, checkpoint: Path) -> None:
+        counts = json.loads((checkpoint / "images.json").read_text())
+        self.broken, self.seen, self._seconds_before = counts["broken"], counts["seen"], counts["seconds"]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         args = self.args
@@ -155,6 +170,7 @@ class SiameseTrainer(Trainer):
         # On CUDA a look at every loss would stop the device each step; there it is done when the log is written.
         if loss.device.type == "cpu" and not torch.isfinite(loss):
             self._not_finite(float(loss.detach()))
+        self._loss = loss.detach()
         self._terms = output["losses"] or {}
         self._features = output["embeddings"][0]
         return (loss, output) if return_outputs else loss
@@ -184,13 +200,32 @@ class SiameseTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self._join_counts()
+        self._refuse_bad_weights()
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            (folder / MARKER).unlink(missing_ok=True)  # an older run's: what is written now is not good yet
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-            (folder / "images.json").write_text(json.dumps({"broken": self.broken, "seen": self.seen}))
+            counts = {"broken": self.broken, "seen": self.seen, "seconds": self.seconds}
+            (folder / "images.json").write_text(json.dumps(counts))
             mark_complete(folder, {**self.identity, "global_step": self.state.global_step})
         self.accelerator.wait_for_everyone()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training up to now, over all processes that continued one another."""
+        return self._seconds_before + (time.time() - self._started if self._started else 0.0)
+
+    def _refuse_bad_weights(self) -> None:
+        """Ends the run on all ranks rather than mark a checkpoint good whose last loss was not finite on any."""
+        if self._loss is None:
+            return
+        bad = (~torch.isfinite(self._loss)).to(torch.int64)
+        if self.args.world_size > 1:
+            dist.all_reduce(bad)
+        if bad.item():
+            self._not_finite(float(self._loss))
 
     # ---- broken images
 
@@ -207,8 +242,9 @@ class SiameseTrainer(Trainer):
             self._join_counts()
 
     def _join_counts(self) -> None:
-        counts = self._uncounted.to(self.args.device)
-        if dist.is_available() and dist.is_initialized():
+        counts = self._uncounted
+        if self.args.world_size > 1:
+            counts = counts.to(self.args.device)
             dist.all_reduce(counts)
         broken, seen, useless_batches = counts.tolist()
         self._uncounted.zero_()

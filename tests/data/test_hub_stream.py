@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from hub_server import hub_server
+from tiny_images import encoded
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,10 @@ out["tail"] = [s.row.id for s in order.samples(1, 20)] == whole[20:]
 other = [s.row.id for s in open_order(source, Share(0, 1, 2, 4), window_bytes=4000).samples(1)]
 out["apart"] = len(set(whole) | set(other)) == len(whole) + len(other) == 104
 out["revision"] = source.revision
+out["folder"] = sorted(
+    (s.row.id.rsplit("/", 1)[1], len(s.row.read())) for s in open_order(open_source("org/folder"), Share(0),
+    samples_per_epoch=4).samples(0)
+)
 for name in ("org/gated", "org/absent"):
     try:
         open_source(name)
@@ -35,11 +40,16 @@ print("ANSWER", json.dumps(out))
 """
 
 
-def test_streams_by_repo_id_and_says_what_is_gated(parquet_folder):
+def test_streams_by_repo_id_and_says_what_is_gated(parquet_folder, tmp_path):
     with hub_server(token=None) as hub:
         hub.seed(parquet_folder(107, shards=2), "org/open")
         hub.seed(parquet_folder(8, name="closed"), "org/gated")
         hub.repo("dataset", "org/gated").gated = True
+        for number in range(4):
+            picture = tmp_path / "folder" / "train" / "ab"[number % 2] / f"{number}.jpg"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(encoded(number))
+        hub.seed(tmp_path / "folder", "org/folder")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT],
@@ -51,6 +61,7 @@ def test_streams_by_repo_id_and_says_what_is_gated(parquet_folder):
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout.split("ANSWER ")[1])
     assert answer["tail"]
+    assert answer["folder"] == [[f"{n}.jpg", len(encoded(n))] for n in range(4)]
     assert answer["apart"]
     assert len(answer["revision"]) == 40
     assert (

@@ -2,13 +2,16 @@
 """One code path opens Parquet, webdataset and image folders; what cannot be opened is said with its value."""
 
 import io
+import os
 import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 from tiny_images import encoded
 
-from mscn_hf.data import SourceError, decode_image, open_source
+from mscn_hf.data import BrokenImage, SourceError, decode_image, open_source
 
 
 @pytest.fixture
@@ -56,6 +59,36 @@ def test_webdataset_and_image_folder_give_the_same_kind_of_rows(webdataset_folde
     row = next(folder.rows())
     assert row.data is None  # a path, read when it is decoded
     assert decode_image(row.read()).shape == (8, 12, 3)
+
+
+def test_a_row_cannot_name_a_file_outside_of_its_dataset(tmp_path):
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(encoded(1))
+    (tmp_path / "set").mkdir()
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    rows = [{"bytes": None, "path": path} for path in (str(secret), "/dev/zero", "../secret.jpg")]
+    pq.write_table(pa.table({"image": pa.array(rows, kind)}), tmp_path / "set" / "a.parquet")
+    for row in open_source(str(tmp_path / "set")).rows():
+        with pytest.raises(BrokenImage, match="is not a file of this dataset"):
+            row.read()
+
+
+def test_reading_changes_no_count(webdataset_folder):
+    source = open_source(webdataset_folder)
+    assert len(list(source.rows())) == 10
+    assert source.num_rows is None
+
+
+def test_fingerprint_does_not_depend_on_the_place(parquet_folder, tmp_path):
+    one = parquet_folder(20)
+    fingerprint = open_source(one).fingerprint
+    os.rename(one, tmp_path / "moved")
+    assert open_source(str(tmp_path / "moved")).fingerprint == fingerprint
+
+
+def test_a_column_without_images_is_refused(parquet_folder):
+    with pytest.raises(SourceError, match="column 'label' holds no images but ClassLabel"):
+        open_source(parquet_folder(20), image_column="label")
 
 
 def test_a_single_file(parquet_folder):

@@ -2,6 +2,7 @@
 """A whole run in this process: what it leaves, what it refuses, what it counts."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from mscn_hf.data import SourceError
 from mscn_hf.evaluation.results import read_results
 from mscn_hf.models import MSCNModel
 from mscn_hf.training.checkpoints import MARKER, choose_start, newest_good_checkpoint
-from mscn_hf.training.finish import finish_run
+from mscn_hf.training.finish import check_scoring, finish_run
 from mscn_hf.training.pretrain import pretrain
 from mscn_hf.training.recipe_file import parse_run
 from mscn_hf.training.trainer import BrokenImagesError, NonFiniteLossError
@@ -63,6 +64,43 @@ def test_a_folder_that_holds_a_run_is_refused_and_auto_continues_it(tiny_recipe,
     assert result.global_step == 6
     with pytest.raises(ValueError, match="per_device_train_batch_size was 8 there and is 16 now"):
         start(tiny_recipe, out, "--resume", "auto", "--per_device_train_batch_size", "16")
+
+
+def test_another_runs_folder_is_never_written_into(tiny_recipe, tmp_path):
+    start(tiny_recipe, tmp_path / "one", "--max_steps", "3")
+    start(tiny_recipe, tmp_path / "two", "--max_steps", "3")
+    checkpoint = str(tmp_path / "one" / "checkpoint-3")
+    with pytest.raises(FileExistsError, match="holds another run than checkpoint"):
+        start(tiny_recipe, tmp_path / "two", "--max_steps", "6", "--resume", checkpoint)
+    shutil.rmtree(tmp_path / "two" / "checkpoint-3")
+    with pytest.raises(FileExistsError, match="holds an encoder but no good checkpoint"):
+        start(tiny_recipe, tmp_path / "two", "--max_steps", "6", "--resume", "auto")
+    _, result = start(tiny_recipe, tmp_path / "three", "--max_steps", "6", "--resume", checkpoint)
+    assert result.global_step == 6
+
+
+def test_training_time_adds_up_and_a_finished_run_keeps_its_record(tiny_recipe, tmp_path):
+    out = tmp_path / "run"
+    record = out / "encoder" / "training.json"
+    start(tiny_recipe, out, "--max_steps", "6")
+    first = json.loads(record.read_text())
+    start(tiny_recipe, out, "--max_steps", "6", "--resume", "auto")
+    assert json.loads(record.read_text()) == first
+    start(tiny_recipe, out, "--max_steps", "9", "--resume", "auto")
+    longer = json.loads(record.read_text())
+    assert longer["samples_seen"] == 72
+    assert longer["resumed"]
+    assert longer["seconds"] > first["seconds"] - 1
+
+
+def test_what_would_stop_the_scores_is_found_before_training(tiny_recipe, tmp_path):
+    for words, message in (
+        (["--test_split", "validation"], "has no split 'validation'"),
+        (["--test_split", "test", "--probes", "knnn"], "nearest name is 'knn'"),
+    ):
+        config = parse_run(["--config", tiny_recipe, "--output_dir", str(tmp_path / "run"), *words])
+        with pytest.raises((SourceError, FileNotFoundError), match=message):
+            check_scoring(config)
 
 
 def test_half_written_checkpoints_are_passed_over(tiny_recipe, tmp_path):

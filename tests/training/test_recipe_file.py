@@ -46,6 +46,13 @@ def test_resolved_document_repeats_the_run(tiny_recipe, tmp_path):
         (["--baselines", "chance"], r"baselines may name random and pixels, got \['chance'\]"),
         (["--max_broken_share", "2"], r"max_broken_share must lie in \[0, 1\], got 2.0"),
         (["--canvas_size", "0"], "canvas_size must be at least 1, got 0"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, got 0"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps must be at least 1, got 0"),
+        (["--num_train_epochs", "0"], "num_train_epochs must be positive, got 0"),
+        (["--canvas_size", "none"], "field 'canvas_size' needs a value, got none"),
+        (["--learning_rate", "0.1"], "learning_rate and base_learning_rate are both given"),
+        (["--warmup_steps", "5"], "use warmup_epochs instead of warmup_steps"),
+        (["--resume_from_checkpoint", "x"], "resume_from_checkpoint is not read here: use resume"),
         (["stray"], "expected --field value, got 'stray'"),
     ],
 )
@@ -61,6 +68,9 @@ def test_unknown_key_in_a_file_and_unknown_recipe(tmp_path, tiny_recipe):
         ValueError, match=r"unknown field 'dataset_nam' in .*typo.yaml; the nearest known field is 'dataset_name'"
     ):
         parse_run(["--config", str(tmp_path / "typo.yaml")])
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(ValueError, match=r"broken.yaml' is not YAML"):
+        parse_run(["--config", str(tmp_path / "broken.yaml")])
     with pytest.raises(FileNotFoundError, match="nearest name is 'imagenette_simclr_cpu'"):
         parse_run(["--config", "imagenette_simclr_cpus"])
 
