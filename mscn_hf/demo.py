@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     import torch
 
     from mscn_hf.training.finish import check_scoring, finish_run
-    from mscn_hf.training.pretrain import open_train_source, pretrain, quiet_logs
+    from mscn_hf.training.pretrain import pretrain, quiet_logs
     from mscn_hf.training.recipe_file import parse_run
 
     quiet_logs()
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     folder = Path(args.out) / "encoder"
     model = AutoModel.from_pretrained(folder)
     processor = AutoImageProcessor.from_pretrained(folder)
-    image = _first_image(open_train_source(config))
+    image = _first_image(config.data.open(config.data.train_split))
     with torch.no_grad():
         features = model(**processor(image, return_tensors="pt")).pooler_output.flatten(1)
     print(f"AutoModel.from_pretrained({str(folder)!r}) -> {type(model).__name__}, features {tuple(features.shape)}")

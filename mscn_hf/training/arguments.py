@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from mscn_hf.data import ImageSource, open_source
 from mscn_hf.methods.configuration import SiameseConfig
 from mscn_hf.models import MSCNConfig, ReLICv2Config
 
@@ -52,6 +53,17 @@ class DataArguments:
         for name in ("canvas_size", "window_mb"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def open(self, split: str) -> ImageSource:
+        """One split of the dataset; raises SourceError."""
+        return open_source(
+            self.dataset_name,
+            config_name=self.dataset_config_name,
+            split=split,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            revision=self.dataset_revision,
+        )
 
 
 @dataclass

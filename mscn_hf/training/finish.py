@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from mscn_hf.data import ImageSource, SourceError, open_source
+from mscn_hf.data import ImageSource, SourceError
 from mscn_hf.evaluation.loading import load_encoder
 from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
 from mscn_hf.evaluation.protocols import load_protocol
@@ -52,17 +52,9 @@ def check_scoring(config: RunConfig) -> None:
 
 def _sources(config: RunConfig) -> tuple[ImageSource, ImageSource]:
     """The splits to fit and to score probes on."""
-    data = config.data
     opened = []
-    for split in (data.train_split, data.test_split or ""):
-        source = open_source(
-            data.dataset_name,
-            config_name=data.dataset_config_name,
-            split=split,
-            image_column=data.image_column,
-            label_column=data.label_column,
-            revision=data.dataset_revision,
-        )
+    for split in (config.data.train_split, config.data.test_split or ""):
+        source = config.data.open(split)
         if source.label_column is None:
             raise SourceError(
                 f"dataset {source.name!r}, split {split!r}, has no labels to score with: --test_split none trains "

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoImageProcessor, set_seed
 from transformers.trainer_utils import TrainOutput
 
-from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, open_order, open_source
+from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, open_order
 from mscn_hf.evaluation.results import environment
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.views import ViewCollator, draw_contact_sheet
@@ -62,7 +62,7 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
     args, out = config.training, Path(str(config.training.output_dir))
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    source = open_train_source(config)
+    source = config.data.open(config.data.train_split)
     loader, collator = make_loader(config, source)
     checkpoint = choose_start(out, args.resume, _identity(config, source))
     # Nobody writes into the folder before everybody has looked at it.
@@ -121,18 +121,6 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
         )
     trainer.accelerator.wait_for_everyone()
     return result
-
-
-def open_train_source(config: RunConfig) -> ImageSource:
-    """The split that the recipe pre-trains on."""
-    return open_source(
-        config.data.dataset_name,
-        config_name=config.data.dataset_config_name,
-        split=config.data.train_split,
-        image_column=config.data.image_column,
-        label_column=config.data.label_column,
-        revision=config.data.dataset_revision,
-    )
 
 
 def _train(trainer: SiameseTrainer, checkpoint: Path | None, total_steps: int) -> TrainOutput:
@@ -200,7 +188,7 @@ def image_processor(encoder: Any) -> Any:
 
 def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: ImageSource | None = None) -> Path:
     """A contact sheet of the recipe's views of the first images of a run."""
-    source = source or open_train_source(config)
+    source = source or config.data.open(config.data.train_split)
     count = min(images, source.num_rows or images)
     order = open_order(
         source,

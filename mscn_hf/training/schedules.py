@@ -1,33 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""Schedules as pure functions of the step; nothing to save, nothing to resume."""
+"""The target's schedule as a pure function of the step; the learning rate's is transformers' own."""
 
 import math
-
-
-def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
-    """Return the learning-rate factor at a step, for torch's LambdaLR.
-
-    Linear from 0 over `warmup_steps`, then a half cosine from 1 to `final`, as SimCLR, BYOL and Barlow Twins train:
-
-        step / warmup                                            for step < warmup
-        final + (1 - final) (1 + cos(pi (step - warmup) / (total - warmup))) / 2    after it
-
-    Args:
-        step: optimizer steps done, from 0; from `total_steps` on the factor stays at `final`.
-        warmup_steps: length of the warm-up, in [0, total_steps].
-        total_steps: length of the run, at least 1.
-        final: share of the peak learning rate left at the end.
-
-    Raises:
-        ValueError: if the lengths do not fit or the step is negative.
-    """
-    _check(step, total_steps)
-    if not 0 <= warmup_steps <= total_steps:
-        raise ValueError(f"warmup_steps must lie in [0, {total_steps}] (total_steps), got {warmup_steps}")
-    if step < warmup_steps:
-        return step / warmup_steps
-    progress = (step - warmup_steps) / (total_steps - warmup_steps) if step < total_steps else 1.0
-    return final + (1.0 - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
 
 def cosine_ema(step: int, total_steps: int, base: float) -> float:

@@ -144,6 +144,14 @@ def test_broken_images_are_counted_and_named_and_too_many_end_the_run(tmp_path):
         start(str(recipe), tmp_path / "strict")
 
 
+def test_learning_rate_of_a_run_follows_the_table(tiny_recipe, tmp_path):
+    """Warm-up over three of six steps, then half a cosine; 2.0 for a batch of 256 is 0.0625 for one of 8."""
+    start(tiny_recipe, tmp_path / "run", "--max_steps", "6", "--logging_steps", "1")
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    rates = [line["learning_rate"] / 0.0625 for line in log if "learning_rate" in line]
+    assert rates == pytest.approx([0, 1 / 3, 2 / 3, 1, 0.75, 0.25], abs=1e-6)
+
+
 def test_batch_of_one_with_batch_norm_is_refused(tiny_recipe, tmp_path):
     with pytest.raises(ValueError, match="batch size of at least 2 on each process, got 1"):
         start(tiny_recipe, tmp_path / "run", "--per_device_train_batch_size", "1")
