@@ -38,7 +38,7 @@ def load_encoder(
 
     Args:
         model: one of
-            a folder or Hub id that `AutoModel` can load (MSCN, ReLICv2, ResNet, ConvNeXt, ViT, DINOv2, …);
+            a folder or Hub id that `AutoModel` can load (MSCN, ReLICv2, filtered timm networks, ResNet, ViT, …);
             a folder or Hub id in timm's own format (`timm/resnet18.a1_in1k`);
             `timm:NAME`, a timm architecture with fresh weights, or timm's published ones if `pretrained`;
             `random:X`, the architecture of any X above with fresh weights drawn from `seed`;
@@ -108,6 +108,9 @@ def _transformers_encoder(
             f"{model!r} lacks {len(lost)} tensors of {type(network).__name__}, which would stay random: {lost[:5]}"
         )
     layer = _TransformersFeature(network, use_pooler=not missing)
+    inner = getattr(network.config, "encoder", None)
+    wraps_timm = isinstance(inner, dict) and inner.get("model_type") == "timm_wrapper"
+    libraries = ("transformers", "timm") if wraps_timm else ("transformers",)
     encoder = FrozenEncoder(
         name=model,
         model=network,
@@ -115,7 +118,7 @@ def _transformers_encoder(
         preprocess=ProcessorCall(processor),
         feature="",
         architecture={key: value for key, value in network.config.to_dict().items() if key not in ORIGIN_FIELDS},
-        preprocessing={"processor": _plain(processor.to_dict()), "backend": "pil", **_versions("transformers")},
+        preprocessing={"processor": _plain(processor.to_dict()), "backend": "pil", **_versions(*libraries)},
     )
     _try_out(encoder)
     encoder.feature = layer.description

@@ -3,9 +3,11 @@
 
 from typing import Any, Self
 
+import torch
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from mscn_hf.methods.heads import ACTIVATIONS
 from mscn_hf.methods.objectives import PAIRINGS, build_objective
 
 # Heads of the MSCN paper (Jing et al. 2022, appendix A.1): projectors 2048-2048-256 (SimCLR) and 2048-4096-256 (BYOL),
@@ -27,6 +29,18 @@ MSCN_FIELDS: dict[str, dict[str, Any]] = {
     },
 }
 
+# ReLICv2 (Tomasev et al. 2022). n_e = 10: appendix G.3. Temperature and scales are missing from the text at hand, so
+# they are the values remembered of the paper's appendix; heads as in BYOL, whose code ReLICv2's shares.
+RELICV2_FIELDS: dict[str, Any] = {
+    "objective": "relic",
+    "objective_params": {"temperature": 0.2, "contrast_scale": 0.3, "invariance_scale": 2.0, "negatives": 10},
+    "projector": [4096, 256],
+    "projector_last_bn": False,
+    "predictor": [4096, 256],
+    "ema": 0.996,
+    "pairing": "all",
+}
+
 
 @strict
 class SiameseConfig(PreTrainedConfig):
@@ -37,13 +51,19 @@ class SiameseConfig(PreTrainedConfig):
             AutoModel knows and whose output has a `pooler_output`.
         objective: a name in `mscn_hf.methods.objectives.OBJECTIVES`.
         objective_params: that objective's settings, such as `{"temperature": 0.1}`.
-        projector: hidden sizes, then the embedding size D.
+        projector: hidden sizes, then the embedding size D; empty: the pooled features themselves.
         projector_last_bn: batch norm on the projector's output.
+        projector_activation: "relu" or "gelu".
+        projector_last_bias: a bias in the projector's last layer.
         predictor: sizes of the online network's extra head, ending in D when there is a target network; None: no head.
         predictor_of_view: for each view, which predictor it uses (0, 1, ...); None: one predictor for all views.
         ema: the rate with which the target network starts; needed by objectives with a target, None for the others.
-        target_views: which views pass the target network; None: all of them.
+        online_views: which views pass the online network; None: all of them.
+        target_views: which views are compared as targets: every pair has at least one of them, and with a target
+            network only they pass it; None: all of them.
         pairing: "all" pairs of views, or only the pairs (view 0, view k): "first".
+        patch_drop: for each view, the share of its patches that the online network does not see (ViT only).
+        publish: which encoder is the result, "online" or "target".
 
     Raises:
         ValueError: for values that do not fit together.
@@ -56,33 +76,65 @@ class SiameseConfig(PreTrainedConfig):
     objective_params: dict[str, Any] | None = None
     projector: list[int] | tuple[int, ...] = (2048, 256)
     projector_last_bn: bool = True
+    projector_activation: str = "relu"
+    projector_last_bias: bool = False
     predictor: list[int] | tuple[int, ...] | None = None
     predictor_of_view: list[int] | tuple[int, ...] | None = None
-    ema: float | None = None
+    ema: float | int | None = None
+    online_views: list[int] | tuple[int, ...] | None = None
     target_views: list[int] | tuple[int, ...] | None = None
     pairing: str = "first"
+    patch_drop: list[float | int] | tuple[float | int, ...] | None = None
+    publish: str = "online"
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.objective_params = dict(self.objective_params or {})
-        uses_target = build_objective(self.objective, self.objective_params).uses_target
+        # On no device: this is only to see whether the objective takes its settings.
+        with torch.device("meta"):
+            objective = build_objective(self.objective, self.objective_params, (*self.projector, 1)[0])
+        self._check_target(objective.uses_target)
         if self.pairing not in PAIRINGS:
             raise ValueError(f"pairing must be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
-        if uses_target and self.ema is None:
-            raise ValueError(f"objective {self.objective!r} needs a target network: set ema, such as 0.996")
-        if not uses_target and (self.ema is not None or self.target_views is not None):
+        if self.projector_activation not in ACTIVATIONS:
             raise ValueError(
-                f"objective {self.objective!r} has no target network: "
-                f"leave out ema ({self.ema}) and target_views ({self.target_views})"
+                f"projector_activation must be one of {', '.join(ACTIVATIONS)}, got {self.projector_activation!r}"
             )
-        if self.ema is not None and not 0.0 <= self.ema <= 1.0:
-            raise ValueError(f"ema must lie in [0, 1], got {self.ema}")
+        for name in ("online_views", "target_views"):
+            views = getattr(self, name)
+            if views is not None and (not views or len(set(views)) != len(views)):
+                raise ValueError(f"{name} must name at least one view, each once, got {list(views)}")
+        if self.online_views is not None and not objective.uses_target:
+            raise ValueError(f"objective {self.objective!r} has no target network: leave out online_views")
         if self.predictor is None and self.predictor_of_view is not None:
             raise ValueError(f"predictor_of_view is {list(self.predictor_of_view)} but there is no predictor")
-        if uses_target and self.predictor is not None and self.predictor[-1] != self.projector[-1]:
+        for ratio in self.patch_drop or ():
+            if not 0 <= ratio < 1:
+                raise ValueError(f"patch_drop must lie in [0, 1), got {ratio}")
+        super().__post_init__(**kwargs)
+
+    def _check_target(self, uses_target: bool) -> None:
+        if uses_target and self.ema is None:
+            raise ValueError(f"objective {self.objective!r} needs a target network: set ema, such as 0.996")
+        if not uses_target and self.ema is not None:
+            raise ValueError(f"objective {self.objective!r} has no target network: leave out ema ({self.ema})")
+        if self.ema is not None and not 0.0 <= self.ema <= 1.0:
+            raise ValueError(f"ema must lie in [0, 1], got {self.ema}")
+        if self.publish not in ("online", "target") or (self.publish == "target" and not uses_target):
+            raise ValueError(
+                f"publish must be online, or target where the objective has a target network, got {self.publish!r}"
+            )
+        if uses_target and self.predictor and self.projector and self.predictor[-1] != self.projector[-1]:
             raise ValueError(
                 f"predictor must end in the projector's size {self.projector[-1]}, got {list(self.predictor)}"
             )
-        super().__post_init__(**kwargs)
+
+    def online_views_of(self, num_views: int) -> tuple[int, ...]:
+        """Return the numbers of the views that pass the online network, out of `num_views`."""
+        return tuple(range(num_views)) if self.online_views is None else tuple(self.online_views)
+
+    def target_views_of(self, num_views: int) -> tuple[int, ...]:
+        """Return the numbers of the views that are compared as targets, out of `num_views`."""
+        return tuple(range(num_views)) if self.target_views is None else tuple(self.target_views)
 
     @classmethod
     def from_encoder(cls, encoder_config: PreTrainedConfig, **fields: Any) -> Self:

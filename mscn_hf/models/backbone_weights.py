@@ -30,12 +30,13 @@ def load_backbone_weights(detector: nn.Module, repo_or_dir: str | os.PathLike, *
 
     Raises:
         ValueError: no backbone or several; an architecture, filter or padding other than the checkpoint's; weights
-            that the checkpoint lacks. The detector is then unchanged.
+            that the checkpoint lacks; activations that the detector removed. The detector is then unchanged.
     """
     backbone = _find_backbone(detector)
     encoder, info = AutoModel.from_pretrained(repo_or_dir, output_loading_info=True, **kwargs)
     source = f"{type(encoder).__name__} of {os.fspath(repo_or_dir)!r}"
     _check_same_network(backbone.config, encoder.config, source)
+    _check_activations(backbone, encoder)
     if info["missing_keys"]:
         raise ValueError(f"{source} lacks the weights {_some(info['missing_keys'])}: it is not a complete encoder")
 
@@ -77,6 +78,25 @@ def _check_same_network(built: PreTrainedConfig, saved: PreTrainedConfig, source
             f"the detector's backbone is not the network of {source}: it was built with {'; '.join(differing)}. "
             "Build it with backbone_config=AutoConfig.from_pretrained(...) of the same checkpoint"
         )
+
+
+def _check_activations(backbone: nn.Module, encoder: nn.Module) -> None:
+    """Compare layers that normalise and activate at once: DETR puts plain frozen batch norms in their place.
+
+    Weights would still fit, and every activation of a timm EfficientNet or RegNet would be gone.
+    """
+    modules = dict(backbone.named_modules())
+    for name, module in encoder.named_modules():
+        there = modules.get(name)
+        activates = isinstance(module, nn.BatchNorm2d) and not isinstance(
+            getattr(module, "act", nn.Identity()), nn.Identity
+        )
+        if activates and not hasattr(there, "act"):
+            raise ValueError(
+                f"the detector replaced {name}, a {type(module).__name__} with an activation, by a "
+                f"{type(there).__name__} without one. Take an encoder whose batch norms stand alone, such as timm's "
+                "resnet50, or one without batch norm, such as convnext_tiny"
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -66,6 +66,8 @@ class SiameseResNetPreTrainedModel(ResNetPreTrainedModel):
     """Weight initialisation is ResNet's; saving writes everything that loading elsewhere needs."""
 
     config: SiameseResNetConfig
+    # The classifier's loss is a mean over the micro-batch; Trainer then divides by the accumulation steps.
+    accepts_loss_kwargs = False
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
         """Write weights (safetensors), config.json, preprocessor_config.json and the modelling files.

@@ -5,7 +5,9 @@ As a script: `python joined_batch.py RANK WORLD_SIZE STORE_FILE OUT_FILE`.
 """
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -13,17 +15,40 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mscn_hf.methods import SiameseForPreTraining
-from mscn_hf.methods.objectives import Objective, ViewEmbeddings, build_objective, view_pairs
+from mscn_hf.methods.objectives import ViewEmbeddings, build_objective, view_directions, view_pairs
 from mscn_hf.models import MSCNConfig
+from mscn_hf.views.draws import Draws
 
 IMAGES = 10
-CASES = [
-    ("info_nce", "all", 2),
-    ("info_nce", "all", 3),
-    ("info_nce", "first", 4),
-    ("byol", "all", 3),
-    ("byol", "first", 3),
-]
+SIZE = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """An objective on the embeddings of some views; `target_views` pass the target network (None: all)."""
+
+    objective: str
+    pairing: str
+    views: int
+    target_views: tuple[int, ...] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "info_nce, 2 views": Case("info_nce", "all", 2),
+    "info_nce, 3 views": Case("info_nce", "all", 3),
+    "info_nce, first of 4 views": Case("info_nce", "first", 4),
+    "byol, 3 views": Case("byol", "all", 3),
+    "byol, first of 3 views": Case("byol", "first", 3),
+    "relic, 3 negatives": Case("relic", "all", 3, (0, 1), {"negatives": 3}),
+    "relic, 3 negatives, uda": Case("relic", "all", 2, None, {"negatives": 3, "stop_gradient": "reference"}),
+    "relic, all negatives": Case("relic", "all", 3, (0, 1), {"negatives": "all", "self_pairs": False}),
+    "vicreg": Case("vicreg", "all", 3),
+    "barlow_twins": Case("barlow_twins", "all", 3),
+    "msn": Case("msn", "all", 3, (0,), {"prototypes": 6, "temperature": 0.3}),
+    "msn without sinkhorn": Case("msn", "all", 3, (0, 1), {"prototypes": 6, "sinkhorn_iterations": 0}),
+    "cross_entropy": Case("cross_entropy", "all", 2, None, {"classes": 3}),
+}
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -34,31 +59,46 @@ def draw(*shape: int, seed: int) -> Tensor:
 class SharedLinear(nn.Module):
     """Views through one Linear, then an objective: the smallest network that DDP can wrap."""
 
-    def __init__(self, objective: Objective, pairing: str) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
-        self.linear = nn.Linear(7, 5, bias=False, dtype=torch.float64)
-        self.linear.weight.data.copy_(draw(5, 7, seed=3))
-        self.objective = objective
-        self.pairing = pairing
+        self.case = case
+        self.linear = nn.Linear(7, SIZE, bias=False)
+        self.objective = build_objective(case.objective, case.params, SIZE)
+        self.double()
+        for number, parameter in enumerate(self.parameters()):
+            parameter.data.copy_(draw(*parameter.shape, seed=3 + number))
 
-    def forward(self, inputs: list[Tensor], targets: list[Tensor]) -> Tensor:
-        online = tuple(self.linear(x_BF) for x_BF in inputs)
-        pairs = view_pairs(len(inputs), self.pairing)
-        return sum(self.objective(ViewEmbeddings(online=online, target=tuple(targets), pairs=pairs)).values())
+    def forward(self, inputs: list[Tensor], targets: list[Tensor], keys: Tensor, labels: Tensor) -> Tensor:
+        case = self.case
+        every = tuple(range(case.views))
+        seen = case.target_views or every
+        pairs = view_pairs(case.views, case.pairing, case.target_views)
+        embeddings = ViewEmbeddings(
+            online=tuple(self.linear(x_BF) for x_BF in inputs),
+            target=tuple(z_BD if view in seen else None for view, z_BD in enumerate(targets)),
+            pairs=pairs,
+            directions=view_directions(pairs, every, seen, self.objective.self_pairs),
+            keys=keys,
+            labels=labels,
+        )
+        return sum(self.objective(embeddings).values())
 
 
-def embedding_case(objective: str, pairing: str, views: int, rank: int, world: int) -> dict[str, Tensor]:
-    """Return the loss and the gradients of given embeddings (inputs) and of the shared Linear."""
+def embedding_case(case: Case, rank: int, world: int) -> dict[str, Tensor]:
+    """Return the loss and the gradients of the inputs, of the shared Linear and of the objective's parameters."""
     mine = slice(rank * IMAGES // world, (rank + 1) * IMAGES // world)
-    inputs = [draw(IMAGES, 7, seed=10 + view)[mine].requires_grad_() for view in range(views)]
-    targets = [draw(IMAGES, 5, seed=20 + view)[mine] for view in range(views)]
-    network = SharedLinear(build_objective(objective, {}), pairing)
+    inputs = [draw(IMAGES, 7, seed=10 + view)[mine].requires_grad_() for view in range(case.views)]
+    targets = [draw(IMAGES, SIZE, seed=20 + view)[mine] for view in range(case.views)]
+    keys, labels = Draws(1, 2, torch.arange(IMAGES)).keys_B[mine], torch.arange(IMAGES)[mine] % 3
+    network = SharedLinear(case)
     wrapped = DistributedDataParallel(network) if world > 1 else network
-    loss = wrapped(inputs, targets)
+    loss = wrapped(inputs, targets, keys, labels)
     loss.backward()
     # DDP averages parameter gradients only; the gradient of the mean loss to an input is its share divided by R.
-    input_gradients = torch.stack([x.grad for x in inputs], dim=1) / world
-    return {"loss": loss.detach(), "weight": network.linear.weight.grad, "inputs": input_gradients}
+    # None: a view that is no anchor
+    gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs]
+    parameters = {name: parameter.grad for name, parameter in network.named_parameters()}
+    return {"loss": loss.detach(), "inputs": torch.stack(gradients, dim=1) / world, **parameters}
 
 
 def network_case(objective: str, rank: int, world: int) -> dict[str, Tensor]:
@@ -79,7 +119,7 @@ def network_case(objective: str, rank: int, world: int) -> dict[str, Tensor]:
 
 def compute(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
     """Run every case."""
-    results = {f"{case}": embedding_case(*case, rank, world) for case in CASES}
+    results = {name: embedding_case(case, rank, world) for name, case in CASES.items()}
     for objective in ("info_nce", "byol"):
         results[f"network {objective}"] = network_case(objective, rank, world)
     return results

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightly.loss import NegativeCosineSimilarity
 
-from mscn_hf.methods.objectives import BYOL, ViewEmbeddings, view_pairs
+from mscn_hf.methods.objectives import BYOL, ViewEmbeddings, view_directions, view_pairs
 
 
 def draw(views: int, seed: int, batch: int = 6, size: int = 5) -> list[torch.Tensor]:
@@ -15,7 +15,9 @@ def draw(views: int, seed: int, batch: int = 6, size: int = 5) -> list[torch.Ten
 
 def byol(online: list[torch.Tensor], target: list[torch.Tensor | None], pairing: str) -> torch.Tensor:
     pairs = view_pairs(len(online), pairing)
-    return BYOL()(ViewEmbeddings(online=tuple(online), target=tuple(target), pairs=pairs))["byol"]
+    seen = [view for view, z in enumerate(target) if z is not None]
+    directions = view_directions(pairs, range(len(online)), seen)
+    return BYOL()(ViewEmbeddings(tuple(online), tuple(target), pairs, directions))["byol"]
 
 
 def loop_distance(q: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

@@ -14,25 +14,21 @@ import torch
 from mscn_hf.methods.gather import all_gather_batch, process_rank, world_size
 
 SCRIPT = Path(__file__).with_name("joined_batch.py")
-CASES = [
-    "('info_nce', 'all', 2)",
-    "('info_nce', 'all', 3)",
-    "('info_nce', 'first', 4)",
-    "('byol', 'all', 3)",
-    "('byol', 'first', 3)",
-]
 
 
-@pytest.fixture(scope="module")
-def joined_batch() -> ModuleType:
+def load_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("joined_batch", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+joined_batch = load_script()
+CASES = list(joined_batch.CASES)
+
+
 @pytest.fixture(scope="module")
-def one_process(joined_batch: ModuleType) -> dict:
+def one_process() -> dict:
     return joined_batch.compute(rank=0, world=1)
 
 
@@ -63,7 +59,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 @pytest.mark.parametrize("case", [*CASES, "network info_nce", "network byol"])
 def test_mean_loss_is_the_joint_loss(case: str, one_process: dict, two_processes: list[dict]) -> None:
     losses = [results[case]["loss"] for results in two_processes]
-    assert losses[0] != losses[1]
+    # Barlow Twins has no part that belongs to a process's own images.
+    assert (losses[0] == losses[1]) == (case == "barlow_twins")
     torch.testing.assert_close(sum(losses) / 2, one_process[case]["loss"], rtol=0, atol=1e-10)
 
 

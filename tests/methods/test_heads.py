@@ -39,7 +39,18 @@ def test_byol_head_ends_in_a_bare_linear() -> None:
     assert layers(mlp(8, [3])) == [("linear", 8, 3, False)]
 
 
-@pytest.mark.parametrize("sizes", [[], [16, 0]])
+def test_no_sizes_is_the_identity() -> None:
+    z_BD = torch.randn(3, 5)
+    assert torch.equal(mlp(5, [])(z_BD), z_BD)
+
+
+def test_msn_head_has_gelu_and_a_bias_at_its_end_only() -> None:
+    head = mlp(8, [16, 16, 4], activation="gelu", last_bias=True)
+    assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "GELU"] * 2 + ["Linear"]
+    assert [layer.bias is not None for layer in head if isinstance(layer, torch.nn.Linear)] == [False, False, True]
+
+
+@pytest.mark.parametrize("sizes", [[0], [16, 0]])
 def test_refuses_sizes(sizes: list[int]) -> None:
     with pytest.raises(ValueError, match="needs a list of sizes"):
         mlp(8, sizes)

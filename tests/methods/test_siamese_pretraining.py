@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, ResNetConfig
 
 from mscn_hf.methods import MSCN_FIELDS, MSCNForPreTraining, SiameseConfig, SiameseForPreTraining
-from mscn_hf.methods.objectives import ViewEmbeddings, build_objective, view_pairs
+from mscn_hf.methods.objectives import ViewEmbeddings, build_objective, view_directions, view_pairs
 from mscn_hf.models import MSCNConfig
 
 SIMCLR = {"projector": [16, 6], "pairing": "all"}
@@ -35,9 +35,10 @@ def test_loss_is_the_objective_of_separately_encoded_views(encoder_config, views
         else:
             features = other.target_encoder(images, apply_filter=False).pooler_output.flatten(1)
             target.append(other.target_projector(features))
-    objective = build_objective(other.config.objective, {})
+    objective = build_objective(other.config.objective, {}, 6)
     pairs = view_pairs(3, other.config.pairing)
-    terms = objective(ViewEmbeddings(online=tuple(online), target=tuple(target), pairs=pairs))
+    ways = view_directions(pairs, range(3), range(3))
+    terms = objective(ViewEmbeddings(online=tuple(online), target=tuple(target), pairs=pairs, directions=ways))
     assert torch.equal(output.loss, sum(terms.values()))
     assert output.losses.keys() == terms.keys()
     assert [tuple(z.shape) for z in output.embeddings] == [(5, 12)] * 3
@@ -172,7 +173,7 @@ def test_large_and_small_views_with_large_targets(encoder_config, views) -> None
     output = model(views=[*views[:2], views[2][..., :8, :8]])
     assert batches == [16, 16]
     assert torch.isfinite(output.loss)
-    with pytest.raises(ValueError, match="predictors for 3 views, got 2"):
+    with pytest.raises(ValueError, match="predictor_of_view has values for 3 views, got 2"):
         model(views=views[:2])
 
 

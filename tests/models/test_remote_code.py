@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ConvNextConfig
 
-from mscn_hf.models import MSCNConfig, MSCNForImageClassification, MSCNModel, ReLICv2Config, ReLICv2Model
+from mscn_hf.models import (
+    FilteredConfig,
+    FilteredModel,
+    MSCNConfig,
+    MSCNForImageClassification,
+    MSCNModel,
+    ReLICv2Config,
+    ReLICv2Model,
+)
 
 PACKAGE_PARENT = Path(__file__).parents[2]
 
@@ -28,8 +37,16 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 images, out, fresh = torch.load("images.pt"), {}, copy.deepcopy  # fresh, that is aligned, memory for the weights
 trust = {"trust_remote_code": True}
-for repo in ("encoder", "relicv2", "org/mscn-tiny"):
+for repo in ("encoder", "relicv2", "org/mscn-tiny", "filtered convnext"):
     out[repo] = fresh(AutoModel.from_pretrained(repo, **trust))(images).pooler_output
+assert "timm" not in sys.modules  # which only encoders of timm need
+out["filtered timm"] = fresh(AutoModel.from_pretrained("filtered timm", **trust))(images).pooler_output
+filtered = AutoModelForImageClassification.from_pretrained("filtered timm", num_labels=2, **trust)
+filtered.save_pretrained("filtered again")
+assert filtered(images).logits.shape == (2, 2)
+backbone_class = get_class_from_dynamic_module("filtered.FilteredBackbone", "filtered timm")
+backbone = backbone_class.from_pretrained("filtered timm", out_features=["stage1", "stage2"])
+out["filtered backbone"] = fresh(backbone)(images).feature_maps
 out["unfiltered"] = fresh(AutoModel.from_pretrained("encoder", **trust))(images, apply_filter=False).pooler_output
 classifier = AutoModelForImageClassification.from_pretrained("classifier", **trust)
 out["classifier"] = fresh(classifier)(images).logits
@@ -60,7 +77,7 @@ from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForImageC
 from transformers import UperNetForSemanticSegmentation
 
 images, out, fresh = torch.load("images.pt"), {}, copy.deepcopy  # fresh, that is aligned, memory for the weights
-for repo in ("encoder", "relicv2", "org/mscn-tiny"):
+for repo in ("encoder", "relicv2", "org/mscn-tiny", "filtered convnext", "filtered timm"):
     model = AutoModel.from_pretrained(repo)
     assert type(model).__module__.startswith("mscn_hf.models."), type(model)
     out[repo] = fresh(model)(images).pooler_output
@@ -89,6 +106,12 @@ def saved(tmp_path_factory):
     encoder = MSCNModel(MSCNConfig(padding="same", **fields)).eval()
     relicv2 = ReLICv2Model(ReLICv2Config(stem="small", **fields)).eval()
     classifier = MSCNForImageClassification(MSCNConfig(num_labels=3, **fields)).eval()
+    shallow = {"depths": [1, 1], "hidden_sizes": [8, 12], "num_stages": 2}
+    convnext = FilteredModel(FilteredConfig.from_encoder(ConvNextConfig(**shallow), high_pass_sigma=2.0)).eval()
+    blurring = FilteredConfig.from_timm("resnetblur18", {"layers": [1, 1, 1, 1]}, high_pass_sigma=2.0)
+    blurnet = FilteredModel(blurring).eval()  # with buffers that are not saved
+    convnext.save_pretrained(folder / "filtered convnext")
+    blurnet.save_pretrained(folder / "filtered timm")
     encoder.save_pretrained(folder / "encoder")
     relicv2.save_pretrained(folder / "relicv2")
     classifier.save_pretrained(folder / "classifier")
@@ -100,6 +123,7 @@ def saved(tmp_path_factory):
     (repo / "refs" / "main").write_text(commit)
 
     hidden = encoder(images, output_hidden_states=True).hidden_states
+    blurred = blurnet(images, output_hidden_states=True)
     return folder, images, {
         "encoder": encoder(images).pooler_output,
         "org/mscn-tiny": encoder(images).pooler_output,
@@ -107,6 +131,9 @@ def saved(tmp_path_factory):
         "unfiltered": encoder(images, apply_filter=False).pooler_output,
         "classifier": classifier(images).logits,
         "backbone": (hidden[1], hidden[3]),
+        "filtered convnext": convnext(images).pooler_output,
+        "filtered timm": blurred.pooler_output,
+        "filtered backbone": (blurred.hidden_states[0], blurred.hidden_states[1]),
     }  # fmt: skip
 
 
@@ -132,7 +159,15 @@ def same(got, expected):
 def test_with_the_package_imported(saved):
     folder, _, expected = saved
     out = run(WITH_PACKAGE, folder, PYTHONPATH=str(PACKAGE_PARENT))
-    for name in ("encoder", "relicv2", "org/mscn-tiny", "classifier", "backbone"):
+    for name in (
+        "encoder",
+        "relicv2",
+        "org/mscn-tiny",
+        "classifier",
+        "backbone",
+        "filtered convnext",
+        "filtered timm",
+    ):
         assert same(out[name], expected[name]), name
 
 
@@ -150,3 +185,5 @@ def test_as_remote_code_without_the_package(saved, aligned):
     assert {path.name for path in (folder / "saved again").iterdir()} == {
         path.name for path in (folder / "classifier").iterdir()
     }
+    filtered = FilteredModel.from_pretrained(folder / "filtered again")
+    assert same(aligned(filtered)(images).pooler_output, expected["filtered timm"])

@@ -53,7 +53,8 @@ def test_what_is_written(model_class, tiny_fields, tmp_path):
     name = {"mscn": "MSCN", "relicv2": "ReLICv2"}[kind]
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json", "model.safetensors", "preprocessor_config.json", "configuration_siamese_resnet.py",
-        "siamese_resnet.py", "high_pass.py", "same_padding.py", f"configuration_{kind}.py", f"modeling_{kind}.py",
+        "siamese_resnet.py", "high_pass.py", "same_padding.py", "preprocessing.py",
+        f"configuration_{kind}.py", f"modeling_{kind}.py",
     }  # fmt: skip
     assert model_class.config_class.from_pretrained(tmp_path).auto_map == {
         "AutoConfig": f"configuration_{kind}.{name}Config",

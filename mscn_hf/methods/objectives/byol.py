@@ -20,18 +20,20 @@ class BYOL(Objective):
     """
 
     uses_target = True
+    per_view = True
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
-        """Return `{"byol": scalar}`, the mean over pairs."""
-        with without_autocast(views.online[0]):
-            unit = ViewEmbeddings(
-                online=tuple(unit_length(q_BD) for q_BD in views.online),
-                target=tuple(None if z_BD is None else unit_length(z_BD.detach()) for z_BD in views.target),
-                pairs=views.pairs,
-            )
-            distances = [
-                2 - 2 * (q_BD * z_BD).sum(dim=-1).mean() for pair in unit.pairs for q_BD, z_BD in unit.directions(pair)
-            ]
-            if not distances:
-                raise ValueError(f"no pair of {views.pairs} has a view that passed the target network")
-            return {"byol": torch.stack(distances).sum() / len(unit.pairs)}
+        """Return `{"byol": scalar}`: the sum over directions, divided by the number of pairs."""
+        if not views.directions:
+            raise ValueError(f"no pair of {views.pairs} has a view that passed the target network")
+        reference = next(z_BD for z_BD in (*views.online, *views.target) if z_BD is not None)
+        with without_autocast(reference):
+            distances = []
+            for i, j in views.present():
+                q_BD, z_BD = views.online[i], views.target[j]
+                assert q_BD is not None
+                assert z_BD is not None
+                distances.append(2 - 2 * (unit_length(q_BD) * unit_length(z_BD.detach())).sum(dim=-1).mean())
+            if not distances:  # a view that is compared with none adds nothing, but has a backward pass
+                return {"byol": 0.0 * torch.stack([z_BD.sum() for z_BD in views.online if z_BD is not None]).sum()}
+            return {"byol": torch.stack(distances).sum() / len(views.pairs)}

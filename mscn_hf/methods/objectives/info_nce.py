@@ -36,8 +36,11 @@ class InfoNCE(Objective):
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return `{"info_nce": scalar}`, the mean over pairs."""
-        with without_autocast(views.online[0]):
-            local = [unit_length(z_BD) for z_BD in views.online]
+        online = [z_BD for z_BD in views.online if z_BD is not None]
+        if len(online) != len(views.online):
+            raise ValueError("InfoNCE compares online views with one another: all of them pass the online network")
+        with without_autocast(online[0]):
+            local = [unit_length(z_BD) for z_BD in online]
             # One collective for all views, not one a view.
             joined = all_gather_batch(torch.stack(local, dim=1)).unbind(dim=1)
             terms = [_pair_loss(local[i], local[j], joined[i], joined[j], self.temperature) for i, j in views.pairs]
