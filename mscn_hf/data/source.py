@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Where images come from: any dataset that `datasets` can stream, as rows of undecoded bytes in numbered chunks."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ import datasets
 import fsspec
 import numpy as np
 from datasets import ClassLabel, Image, IterableDataset, Sequence, Value
+
+from mscn_hf.views.recipe import MADE_MASKS
 
 from .decode import MAX_BYTES, BrokenImage
 
@@ -33,7 +36,7 @@ class ImageRow:
     """One undecoded image.
 
     `id` is "chunk/row/name"; `data` the file's bytes, or None where they are read from `path`, which must lie below
-    `root`.
+    `root`. `mask` and `mask_path` are the same for the image's mask, both None where there is none.
     """
 
     id: str
@@ -41,28 +44,39 @@ class ImageRow:
     path: str | None = None
     label: Any = None
     root: str = ""
+    mask: bytes | None = None
+    mask_path: str | None = None
 
     def read(self) -> bytes:
         """The image file's bytes; raises BrokenImage where there are none."""
-        if self.data is not None:
-            return self.data
-        if not self.path:
-            raise BrokenImage("the row holds neither bytes nor a path")
-        # A row of a shared dataset must not make this machine open files of its own choice.
-        if not self.root or not os.path.abspath(self.path).startswith(self.root):
-            raise BrokenImage(f"names {self.path!r}, which is not a file of this dataset")
-        try:
-            with fsspec.open(self.path, "rb") if "://" in self.path else open(self.path, "rb") as stream:
-                if "://" not in self.path and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise BrokenImage(f"{self.path!r} is not a regular file")
-                return stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise BrokenImage(f"cannot be read ({error.strerror or error})") from error
+        return _read(self.data, self.path, self.root)
+
+    def read_mask(self) -> bytes:
+        """The mask file's bytes; raises BrokenImage where there are none."""
+        return _read(self.mask, self.mask_path, self.root)
 
     @property
     def size(self) -> int:
         """Bytes this row occupies in memory, roughly."""
-        return len(self.data) if self.data is not None else 200
+        mask = len(self.mask) if self.mask is not None else 200 if self.mask_path else 0
+        return mask + (len(self.data) if self.data is not None else 200)
+
+
+def _read(data: bytes | None, path: str | None, root: str) -> bytes:
+    if data is not None:
+        return data
+    if not path:
+        raise BrokenImage("the row holds neither bytes nor a path")
+    # A row of a shared dataset must not make this machine open files of its own choice.
+    if not root or not os.path.abspath(path).startswith(root):
+        raise BrokenImage(f"names {path!r}, which is not a file of this dataset")
+    try:
+        with fsspec.open(path, "rb") if "://" in path else open(path, "rb") as stream:
+            if "://" not in path and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise BrokenImage(f"{path!r} is not a regular file")
+            return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BrokenImage(f"cannot be read ({error.strerror or error})") from error
 
 
 @dataclass(slots=True)
@@ -85,6 +99,7 @@ class ImageSource:
     revision: str | None
     image_column: str
     label_column: str | None
+    mask_column: str | None
     label_names: list[str] | None
     is_local: bool
     fingerprint: str
@@ -121,11 +136,11 @@ class ImageSource:
         return MappedRows(self)
 
     def _row(self, chunk: int, number: int, record: dict[str, Any]) -> ImageRow:
-        value = record.get(self.image_column)
-        data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        data, path = _bytes_and_path(record.get(self.image_column))
+        mask, mask_path = _bytes_and_path(record.get(self.mask_column)) if self.mask_column else (None, None)
         name = os.path.basename(str(record.get("__key__") or path or ""))
         label = record.get(self.label_column) if self.label_column else None
-        return ImageRow(f"{chunk}/{number}/{name}".rstrip("/"), data, path, label, self._root)
+        return ImageRow(f"{chunk}/{number}/{name}".rstrip("/"), data, path, label, self._root, mask, mask_path)
 
     @property
     def _root(self) -> str:
@@ -135,16 +150,22 @@ class ImageSource:
         return f"{os.getcwd()}{os.sep}hf:{os.sep}datasets{os.sep}{self.path}"  # abspath of hf://datasets/org/name…
 
 
+def _bytes_and_path(value: Any) -> tuple[bytes | None, str | None]:
+    """What an undecoded image column holds in one row."""
+    return (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+
+
 class MappedRows(abc.Sequence[ImageRow]):
     """Rows of a local source by number, read from a memory-mapped Arrow file."""
 
     def __init__(self, source: ImageSource):
         self._source = source
         table = _load(source.path, source.name, source.config_name, source.split, source.revision, True, False)
-        columns = [c for c in (source.image_column, source.label_column, "__key__") if c in table.column_names]
-        table = table.select_columns(columns)
-        if not isinstance(table.features[source.image_column], Value):
-            table = table.cast_column(source.image_column, Image(decode=False))
+        wanted = (source.image_column, source.label_column, source.mask_column, "__key__")
+        table = table.select_columns([c for c in wanted if c in table.column_names])
+        for column in (source.image_column, source.mask_column):
+            if column is not None and not isinstance(table.features[column], Value):
+                table = table.cast_column(column, Image(decode=False))
         self._table = table
         if len(table) != source.num_rows:
             raise SourceError(
@@ -168,6 +189,7 @@ def open_source(
     split: str = "train",
     image_column: str | None = None,
     label_column: str | None = None,
+    mask_column: str | None = None,
     revision: str | None = None,
 ) -> ImageSource:
     """Opens one split of a dataset for streaming, without decoding a single image.
@@ -177,6 +199,7 @@ def open_source(
             folders; one Parquet or tar file; or `embedded`, the photographs inside scikit-image and scikit-learn.
         config_name, split, revision: as in `datasets.load_dataset`.
         image_column, label_column: found by feature type and usual names where not given; labels may be missing.
+        mask_column: column of image files with a mask for each image; None: rows come without masks.
 
     Raises:
         SourceError: wrong path or id, no access, unknown split or column, or not one row.
@@ -193,12 +216,14 @@ def open_source(
     # First of all: of a Hub's image files `datasets` would otherwise decode every one in threads of its own.
     dataset = dataset.decode(False)
     features = dataset.features
-    image_column = _find_image_column(features, image_column, shown)
+    if mask_column is not None:
+        _check_mask_column(features, mask_column, shown)
+    image_column = _find_image_column(features, image_column, mask_column, shown)
     label_column, label_names = _find_labels(features, label_column, shown)
     _check_image_feature(features[image_column], image_column, shown)
     dataset = dataset.reshard()
     chunks, files = _describe_chunks(dataset)
-    keep = [c for c in (image_column, label_column, "__key__") if c and c in features]
+    keep = [c for c in (image_column, label_column, mask_column, "__key__") if c and c in features]
     dataset = dataset.select_columns(keep)
     source = ImageSource(
         name=shown,
@@ -208,6 +233,7 @@ def open_source(
         revision=revision or _commit_of(files),
         image_column=image_column,
         label_column=label_column,
+        mask_column=mask_column,
         label_names=label_names,
         is_local=is_local,
         fingerprint=_fingerprint(config_name, split, revision, keep, dataset_name, files, chunks),
@@ -257,11 +283,14 @@ def _why_not(name: str, is_local: bool, error: Exception) -> str:
     return f"dataset {name!r} cannot be opened ({text})"
 
 
-def _find_image_column(features: Any, asked: str | None, name: str) -> str:
+def _find_image_column(features: Any, asked: str | None, mask: str | None, name: str) -> str:
     if asked is not None:
         if asked not in features:
             raise SourceError(f"dataset {name!r} has no column {asked!r}; its columns are {sorted(features)}")
+        if asked == mask:
+            raise SourceError(f"dataset {name!r}: column {asked!r} cannot hold both the images and their masks")
         return asked
+    features = {c: f for c, f in features.items() if c != mask}
     images = [c for c, f in features.items() if isinstance(f, Image)]
     if not images:  # raw bytes without a feature type
         images = [c for c in _IMAGE_NAMES if c in features and not isinstance(features[c], ClassLabel)]
@@ -270,6 +299,16 @@ def _find_image_column(features: Any, asked: str | None, name: str) -> str:
     if len(images) != 1:
         raise SourceError(f"dataset {name!r}: give image_column; its columns are {sorted(features)}")
     return images[0]
+
+
+def _check_mask_column(features: Any, column: str, name: str) -> None:
+    if column not in features:
+        near = difflib.get_close_matches(column, [*features, *MADE_MASKS], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SourceError(
+            f"dataset {name!r} has no column {column!r} for masks; its columns are {sorted(features)}{hint}"
+        )
+    _check_image_feature(features[column], column, name)
 
 
 def _check_image_feature(feature: Any, column: str, name: str) -> None:

@@ -15,7 +15,8 @@ from .draws import Draws
 from .masking import draw_masks, mask_holes
 from .resample import draw_crops
 
-_STEPS = ("crop", "jitter", "grayscale", "blur", "solarize", "normalize", "high-pass", "holes", "mask")
+_STEPS = ("crop", "background", "jitter", "grayscale", "blur", "solarize", "normalize", "high-pass", "holes", "mask")
+_BATCH_KEYS = ("canvas", "valid_hw", "position", "foreground", "foreground_share")
 _LEGEND = "   \u00b7   ".join(
     ("faded: the step left this image alone", "high-pass: 0 is mid-grey", "framed: what the network sees")
 )
@@ -45,7 +46,7 @@ def draw_contact_sheet(
         The path written.
     """
     shown = min(max_images, len(batch["canvas"]))
-    batch = {key: batch[key][:shown].cpu() for key in ("canvas", "valid_hw", "position")} | {"epoch": batch["epoch"]}
+    batch = {key: batch[key][:shown].cpu() for key in _BATCH_KEYS if key in batch} | {"epoch": batch["epoch"]}
     views = collator.recipe.expand()
     rows = [_tiles(collator, batch, index) for index in range(len(views))]
     steps = [step for step in _STEPS if any(step in row for row in rows)]

@@ -23,6 +23,11 @@ class Stream(IntEnum):
     MASK = 6
     MASK_CELLS = 7
     MASK_NOISE = 8
+    BACKGROUND = 9
+    GREY = 10
+    MASK_SHAPE = 11
+    PATCHES = 12
+    NEGATIVES = 13
 
 
 def _signed(word: int) -> int:
@@ -76,11 +81,21 @@ class Draws:
         words_BN = _absorb(keys_B1, torch.arange(n, device=keys_B1.device))
         return ((words_BN >> 40) & ((1 << 24) - 1)).float() * 2.0**-24
 
-    def part(self, rows: slice) -> "Draws":
+    @property
+    def keys_B(self) -> Tensor:
+        """int64 (B,): all that the draws depend on, mixed from seed, epoch and position. `from_keys` takes it back."""
+        return self._sample_keys_B
+
+    @classmethod
+    def from_keys(cls, keys_B: Tensor) -> "Draws":
+        """The draws whose `keys_B` are given, on their device."""
+        draws = object.__new__(cls)
+        draws._sample_keys_B = keys_B
+        return draws
+
+    def part(self, rows: slice | Tensor) -> "Draws":
         """The draws of some samples of the batch."""
-        part = object.__new__(Draws)
-        part._sample_keys_B = self._sample_keys_B[rows]
-        return part
+        return Draws.from_keys(self._sample_keys_B[rows])
 
     def generator_seed(self, view: int, stream: int) -> int:
         """A seed for a torch generator, from (seed, epoch, position of the first sample, view, stream)."""

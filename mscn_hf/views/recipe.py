@@ -2,15 +2,21 @@
 """What a recipe says about views: how many, how large, and how each is changed."""
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_PROBABILITIES = ("flip_p", "jitter_p", "grayscale_p", "blur_p", "solarize_p", "mask_p", "focal_p", "channel_p")
+from .checks import as_range, as_three, check, check_integer, check_number, listed, nearest
+
+MADE_MASKS = ("random", "rectangle", "centered_rectangle")
+MASK_CHANGES = ("bounding_box", "add_rectangle", "remove_rectangle")
+_PROBABILITIES = (
+    "background_p", "flip_p", "jitter_p", "grayscale_p", "blur_p", "solarize_p", "mask_p", "focal_p", "channel_p",
+)  # fmt: skip
 _STRENGTHS = ("brightness", "contrast", "saturation", "noise_std")
 _RANGES = ("crop_scale", "crop_ratio", "blur_sigma")
+_MASK_KEYS = ("mask_source", "mask_change", "mask_area", "foreground_threshold")
 
 
 @dataclass
@@ -20,6 +26,8 @@ class ViewSpec:
     Args:
         size: side of the view in pixels.
         count: number of views of this kind, each with its own draws (MSCN's multi-masks, multi-crop's small crops).
+        background_p: probability that the image with its background removed is taken in the image's place
+            (ReLICv2's saliency masking; `ViewRecipe.mask_source` says where the masks come from).
         crop_scale: least and greatest share of the image's area in the random crop.
         crop_ratio: least and greatest width / height of the random crop.
         flip_p: probability of a horizontal flip.
@@ -40,16 +48,19 @@ class ViewSpec:
         channel_p: among grid-masked images, share with a mask of its own for each colour channel.
         noise_std: standard deviation of the Gaussian noise in the holes, in normalised units; 0 fills with zeros.
         augment_as: name of another view whose crop and photometric draws are reused (copy by copy, round its
-            count), so that the two differ in their masks only: the "same view" ablation of MSCN.
+            count), so that the two differ in their masks only: the "same view" ablation of MSCN. Which image is
+            taken is part of these draws: with equal `background_p` both lose their background or neither does.
 
     Raises:
         ValueError, TypeError: a value is out of range or of the wrong kind; the message names it.
 
-    Source: MSCN (Jing et al., 2022), sections 4.3 to 4.6; SimCLR and BYOL for the augmentation strengths.
+    Source: MSCN (Jing et al., 2022), sections 4.3 to 4.6; SimCLR and BYOL for the augmentation strengths; ReLICv2
+    (Tomasev et al., 2022), appendix F.2, for the background.
     """
 
     size: int = 224
     count: int = 1
+    background_p: float = 0.0
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip_p: float = 0.5
@@ -75,21 +86,21 @@ class ViewSpec:
 
     def __post_init__(self) -> None:
         for name in ("size", "count", "mask_cell"):
-            _check_integer(name, getattr(self, name))
+            check_integer(name, getattr(self, name))
         for name in _RANGES:
-            setattr(self, name, _range(name, getattr(self, name)))
+            setattr(self, name, as_range(name, getattr(self, name)))
         for name in (*_PROBABILITIES, *_STRENGTHS, "hue", "solarize_threshold", "mask_ratio"):
-            _check_number(name, getattr(self, name))
+            check_number(name, getattr(self, name))
         for name in (*_PROBABILITIES, "solarize_threshold"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must lie in [0, 1]", getattr(self, name))
+            check(0 <= getattr(self, name) <= 1, f"{name} must lie in [0, 1]", getattr(self, name))
         for name in _STRENGTHS:
-            _check(getattr(self, name) >= 0, f"{name} must not be negative", getattr(self, name))
-        _check(self.crop_scale[1] <= 1, "crop_scale must end at 1 (the whole image) or below", self.crop_scale)
-        _check(0 <= self.hue <= 0.5, "hue must lie in [0, 0.5]", self.hue)
-        _check(0 <= self.mask_ratio < 1, "mask_ratio must lie in [0, 1)", self.mask_ratio)
+            check(getattr(self, name) >= 0, f"{name} must not be negative", getattr(self, name))
+        check(self.crop_scale[1] <= 1, "crop_scale must end at 1 (the whole image) or below", self.crop_scale)
+        check(0 <= self.hue <= 0.5, "hue must lie in [0, 0.5]", self.hue)
+        check(0 <= self.mask_ratio < 1, "mask_ratio must lie in [0, 1)", self.mask_ratio)
         if self.blur_kernel is not None:
-            _check_integer("blur_kernel", self.blur_kernel)
-            _check(self.blur_kernel % 2 == 1, "blur_kernel must be odd", self.blur_kernel)
+            check_integer("blur_kernel", self.blur_kernel)
+            check(self.blur_kernel % 2 == 1, "blur_kernel must be odd", self.blur_kernel)
         if self.augment_as is not None and not isinstance(self.augment_as, str):
             raise TypeError(f"augment_as must be the name of a view or null, got {self.augment_as!r}")
         self._check_filter()
@@ -98,8 +109,8 @@ class ViewSpec:
     def _check_filter(self) -> None:
         if self.high_pass_sigma is None:
             return
-        _check_number("high_pass_sigma", self.high_pass_sigma)
-        _check(self.high_pass_sigma > 0, "high_pass_sigma must be positive (null: no filter)", self.high_pass_sigma)
+        check_number("high_pass_sigma", self.high_pass_sigma)
+        check(self.high_pass_sigma > 0, "high_pass_sigma must be positive (null: no filter)", self.high_pass_sigma)
         if self.size <= math.ceil(self.high_pass_sigma):
             raise ValueError(
                 f"size {self.size} is too small for high_pass_sigma {self.high_pass_sigma}: the filter reflects "
@@ -142,33 +153,92 @@ class ViewRecipe:
     Args:
         views: name -> ViewSpec (or a mapping of its fields), in the order the method sees them.
         image_mean, image_std: of the three channels, for images in [0, 1]; ImageNet's by default.
+        mask_source: where views with `background_p` take the foreground from: the name of a dataset column with
+            saliency masks; or masks made without looking at the image: "random" (each pixel is foreground with
+            probability `mask_area`), "rectangle" (one at a random place, width / height log-uniform in [1/2, 2] as
+            far as the image allows), "centered_rectangle" (in the middle, with the image's own proportions).
+        mask_change: what is done to a column's masks: None; "bounding_box" (the filled box around the foreground);
+            "add_rectangle", "remove_rectangle" (joined with or less a rectangle in the middle of the image, which
+            has the image's proportions and `mask_area` times the area of the mask).
+        mask_area: in (0, 1], for made masks the share of the image that is foreground, for added and removed
+            rectangles their area divided by the mask's.
+        foreground_threshold: in [0, 1], a mask is used only where its foreground, before any change, covers at least
+            this share of the image.
 
     Raises:
         ValueError, TypeError: an unknown name, a bad value; the message says which view it is about.
+
+    Source: ReLICv2 (Tomasev et al., 2022), appendix F.2 and G.2, tables 18 to 20. The threshold's value is lost in
+    the published text; 0.05 is a recollection.
     """
 
     views: dict[str, ViewSpec]
     image_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     image_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mask_source: str | None = None
+    mask_change: str | None = None
+    mask_area: float = 0.5
+    foreground_threshold: float = 0.05
 
     def __post_init__(self) -> None:
         if not isinstance(self.views, Mapping) or not self.views:
             raise ValueError(f"views must map at least one name to its settings, got {self.views!r}")
         self.views = {str(name): _spec(str(name), settings) for name, settings in self.views.items()}
-        self.image_mean = _three("image_mean", self.image_mean)
-        self.image_std = _three("image_std", self.image_std)
-        _check(min(self.image_std) > 0, "image_std must be positive", self.image_std)
+        self.image_mean = as_three("image_mean", self.image_mean)
+        self.image_std = as_three("image_std", self.image_std)
+        check(min(self.image_std) > 0, "image_std must be positive", self.image_std)
         for name, spec in self.views.items():
             if spec.augment_as is not None:
                 self._check_reference(name, spec.augment_as)
+        self._check_masks()
 
     def _check_reference(self, name: str, target: str) -> None:
         if target not in self.views:
-            raise ValueError(f"view {name!r}: augment_as names no view: {target!r}{_nearest(target, self.views)}")
+            raise ValueError(f"view {name!r}: augment_as names no view: {target!r}{nearest(target, self.views)}")
         if target == name or self.views[target].augment_as is not None:
             raise ValueError(
                 f"view {name!r}: augment_as must name another view that makes its own draws, got {target!r}"
             )
+
+    def _check_masks(self) -> None:
+        if self.mask_source is not None and (not isinstance(self.mask_source, str) or not self.mask_source):
+            raise TypeError(
+                f"mask_source must be the name of a column, one of {listed(MADE_MASKS)}, or null, "
+                f"got {self.mask_source!r}"
+            )
+        if self.mask_change is not None and self.mask_change not in MASK_CHANGES:
+            raise ValueError(
+                f"mask_change must be one of {listed(MASK_CHANGES)}, or null, got {self.mask_change!r}"
+                f"{nearest(str(self.mask_change), MASK_CHANGES)}"
+            )
+        for name in ("mask_area", "foreground_threshold"):
+            check_number(name, getattr(self, name))
+        check(0 < self.mask_area <= 1, "mask_area must lie in (0, 1]", self.mask_area)
+        check(
+            0 <= self.foreground_threshold <= 1, "foreground_threshold must lie in [0, 1]", self.foreground_threshold
+        )
+        if self.mask_change is not None and (self.mask_source is None or self.mask_source in MADE_MASKS):
+            raise ValueError(
+                f"mask_change {self.mask_change!r} changes the masks of a dataset column, but mask_source is "
+                f"{self.mask_source!r}; name the column there"
+            )
+        if self.mask_source in MADE_MASKS and self.mask_area < self.foreground_threshold:
+            raise ValueError(
+                f"mask_area {self.mask_area} is below foreground_threshold {self.foreground_threshold}, so no "
+                f"{self.mask_source!r} mask would ever be used; lower the threshold"
+            )
+        for name, spec in self.views.items():
+            if spec.background_p > 0 and self.mask_source is None:
+                raise ValueError(
+                    f"view {name!r}: background_p {spec.background_p} needs masks; set mask_source to a column of the "
+                    f"dataset with saliency masks, or to one of {listed(MADE_MASKS)}"
+                )
+
+    @property
+    def mask_column(self) -> str | None:
+        """The dataset column whose masks have to be read, or None: no view uses masks, or they are made."""
+        wanted = any(spec.background_p > 0 for spec in self.views.values())
+        return self.mask_source if wanted and self.mask_source not in MADE_MASKS else None
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "ViewRecipe":
@@ -177,11 +247,17 @@ class ViewRecipe:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, as YAML or JSON takes them; `from_dict` reads them back."""
+        """Plain dicts, lists and numbers, as YAML or JSON takes them; `from_dict` reads them back.
+
+        The settings of masks are left out as long as all of them are the defaults.
+        """
+        defaults = {name: getattr(ViewRecipe, name) for name in _MASK_KEYS}
+        masks = {name: getattr(self, name) for name in _MASK_KEYS}
         return {
             "views": {name: _plain(dataclasses.asdict(spec)) for name, spec in self.views.items()},
             "image_mean": list(self.image_mean),
             "image_std": list(self.image_std),
+            **(masks if masks != defaults else {}),
         }
 
     def expand(self) -> list[tuple[str, int, ViewSpec]]:
@@ -189,7 +265,7 @@ class ViewRecipe:
         return [(name, copy, spec) for name, spec in self.views.items() for copy in range(spec.count)]
 
     def draw_indices(self) -> list[int]:
-        """For each expanded view, the index of the expanded view whose crop and photometric draws it uses."""
+        """For each expanded view, the index of the expanded view whose background, crop and colour draws it uses."""
         first: dict[str, int] = {}
         for index, (name, copy, _) in enumerate(self.expand()):
             if copy == 0:
@@ -216,48 +292,7 @@ def _check_keys(settings: Mapping[str, Any], owner: type, where: str) -> None:
     known = [field.name for field in dataclasses.fields(owner)]
     for key in settings:
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}{_nearest(str(key), known)}")
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
-def _check(condition: bool, message: str, value: Any) -> None:
-    if not condition:
-        raise ValueError(f"{message}, got {value}")
-
-
-def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        hint = " (YAML reads 1e-1 as text: write 0.1 or 1.0e-1)" if isinstance(value, str) else ""
-        raise TypeError(f"{name} must be a number, got {value!r}{hint}")
-    _check(math.isfinite(value), f"{name} must be finite", value)
-
-
-def _check_integer(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    _check(value >= 1, f"{name} must be at least 1", value)
-
-
-def _range(name: str, value: Any) -> tuple[float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{name} must be two numbers, least and greatest, got {value!r}")
-    for bound in value:
-        _check_number(name, bound)
-    _check(0 < value[0] <= value[1], f"{name} must be positive and ascending", value)
-    return float(value[0]), float(value[1])
-
-
-def _three(name: str, value: Any) -> tuple[float, float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise TypeError(f"{name} must be three numbers, one for each colour channel, got {value!r}")
-    for number in value:
-        _check_number(name, number)
-    red, green, blue = value
-    return float(red), float(green), float(blue)
+            raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 """Random resized crop with antialiased bicubic resampling, and horizontal flip, for a batch of uint8 canvases."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,10 @@ class Crops:
     height_B: Tensor
     width_B: Tensor
     flip_B: Tensor
+
+    def part(self, rows_N: Tensor) -> "Crops":
+        """The rectangles of some images of the batch."""
+        return Crops(*(getattr(self, field.name)[rows_N] for field in fields(self)))
 
 
 def draw_crops(draws: Draws, view: int, spec: ViewSpec, valid_hw_B2: Tensor) -> Crops:

@@ -4,6 +4,7 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from PIL import Image
 
 from mscn_hf.views import ViewCollator, ViewRecipe, ViewSpec, draw_contact_sheet
@@ -22,6 +23,21 @@ def test_the_final_tiles_are_on_the_sheet(photo_batch, tmp_path):
             pixels = (0.5 + 0.5 * image).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
             assert _contains(sheet, pixels.repeat(3, 0).repeat(3, 1)), "every view, three pixels a pixel"
     assert not _contains(sheet, np.flip(pixels, 0).repeat(3, 0).repeat(3, 1))
+
+
+def test_removed_backgrounds_are_on_the_sheet(photo_batch, tmp_path):
+    batch = photo_batch(count=4)
+    foreground = torch.zeros(4, 1, 96, 96, dtype=torch.uint8)
+    foreground[:, :, 20:50, 20:50] = 255
+    batch |= {"foreground": foreground, "foreground_share": torch.tensor([0.2, 0.2, 0.01, 0.2])}
+    views = {"a": ViewSpec(size=48, background_p=1.0, crop_scale=(0.5, 1))}
+    collator = ViewCollator(ViewRecipe(views, mask_source="saliency"), seed=0)
+    sheet = Image.open(draw_contact_sheet(collator, batch, tmp_path / "views.png", max_images=3)).convert("RGB")
+    background = dict(collator.trace(batch, "a"))["background"]
+    pixels = background.mul(255).round().byte().permute(0, 2, 3, 1).numpy().repeat(3, 1).repeat(3, 2)
+    assert [_contains(np.asarray(sheet), tile) for tile in pixels] == [True, True, True, False], "three are shown"
+    crop = dict(collator.trace(batch, "a"))["crop"]
+    assert torch.equal(background[2], crop[2]) and not torch.equal(background[0], crop[0])
 
 
 def test_sheets_grow_with_images_and_views_and_take_plain_views(photo_batch, tmp_path):

@@ -11,6 +11,7 @@ import yaml
 
 from mscn_hf.views import ViewRecipe, ViewSpec
 
+MASKED = {"background_p": 0.1}
 DOCUMENT = """
 views:
   query: {size: 96, crop_scale: [0.2, 1], mask_p: 1.0, mask_cell: 14, high_pass_sigma: 2.1, noise_std: 0.15}
@@ -27,6 +28,25 @@ def test_a_yaml_document_round_trips():
     assert ViewRecipe.from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
 
 
+def test_masks_round_trip_and_name_their_column():
+    document = {"views": {"a": {"background_p": 0.1}, "b": {}}, "mask_source": "saliency", "mask_area": 1}
+    recipe = ViewRecipe.from_dict(document)
+    assert (recipe.mask_change, recipe.mask_area, recipe.foreground_threshold) == (None, 1, 0.05)
+    changed = dataclasses.replace(recipe, mask_change="add_rectangle", mask_area=0.3, foreground_threshold=0.2)
+    unused = ViewRecipe({"a": {}}, foreground_threshold=0.2)
+    for one in (recipe, changed, unused):
+        assert ViewRecipe.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+        assert ViewRecipe.from_dict(yaml.safe_load(yaml.safe_dump(one.to_dict()))) == one
+    assert recipe.mask_column == changed.mask_column == "saliency"
+    assert dataclasses.replace(recipe, mask_source="random").mask_column is None, "it is made"
+    assert ViewRecipe({"a": {}}, mask_source="saliency").mask_column is None, "no view takes masks"
+    assert ViewRecipe({"a": {}}).mask_column is None
+
+
+def test_recipes_without_masks_are_written_as_before():
+    assert set(ViewRecipe({"a": {}}).to_dict()) == {"views", "image_mean", "image_std"}
+
+
 def test_expansion_keeps_the_order_and_copies():
     recipe = ViewRecipe({"b": {"count": 2}, "a": {}, "again": {"count": 3, "augment_as": "b"}})
     assert [(name, copy) for name, copy, _ in recipe.expand()] == [
@@ -41,6 +61,8 @@ def test_expansion_keeps_the_order_and_copies():
         ({"mask_ratio": 1.5}, "mask_ratio must lie in [0, 1), got 1.5"),
         ({"mask_ratio": -0.1}, "mask_ratio must lie in [0, 1), got -0.1"),
         ({"mask_p": 1.2}, "mask_p must lie in [0, 1], got 1.2"),
+        ({"background_p": -0.1}, "background_p must lie in [0, 1], got -0.1"),
+        ({"background_p": "a lot"}, "background_p must be a number, got 'a lot'"),
         ({"hue": 0.6}, "hue must lie in [0, 0.5], got 0.6"),
         ({"size": 0}, "size must be at least 1, got 0"),
         ({"size": 48.0}, "size must be an integer, got 48.0"),
@@ -76,6 +98,27 @@ def test_bad_values_are_named(settings, message):
         ({"views": {"a": {}}, "image_std": [1, 0, 1]}, "image_std must be positive"),
         ({"views": {"left": {}, "b": {"augment_as": "lef"}}}, "augment_as names no view: 'lef'; did you mean 'left'?"),
         ({"views": {"a": {"augment_as": "a"}}}, "augment_as must name another view that makes its own draws"),
+        ({"views": {"a": {}, "b": MASKED}}, "view 'b': background_p 0.1 needs masks; set mask_source to a column"),
+        ({"views": {"a": MASKED}, "mask_source": ""}, "mask_source must be the name of a column, one of 'random', "),
+        ({"views": {"a": MASKED}, "mask_source": 1}, "or null, got 1"),
+        ({"views": {"a": {}}, "mask_sorce": "x"}, "views: unknown key 'mask_sorce'; did you mean 'mask_source'?"),
+        (
+            {"views": {"a": MASKED}, "mask_source": "saliency", "mask_change": "bounding-box"},
+            "'remove_rectangle', or null, got 'bounding-box'; did you mean 'bounding_box'?",
+        ),
+        (
+            {"views": {"a": MASKED}, "mask_source": "random", "mask_change": "add_rectangle"},
+            "mask_change 'add_rectangle' changes the masks of a dataset column, but mask_source is 'random'",
+        ),
+        ({"views": {"a": {}}, "mask_change": "add_rectangle"}, "but mask_source is None; name the column there"),
+        ({"views": {"a": {}}, "mask_area": 0}, "mask_area must lie in (0, 1], got 0"),
+        ({"views": {"a": {}}, "mask_area": 1.1}, "mask_area must lie in (0, 1], got 1.1"),
+        ({"views": {"a": {}}, "mask_area": "1e-1"}, "mask_area must be a number, got '1e-1' (YAML reads 1e-1 as text"),
+        ({"views": {"a": {}}, "foreground_threshold": -0.1}, "foreground_threshold must lie in [0, 1], got -0.1"),
+        (
+            {"views": {"a": MASKED}, "mask_source": "rectangle", "mask_area": 0.04},
+            "mask_area 0.04 is below foreground_threshold 0.05, so no 'rectangle' mask would ever be used",
+        ),
     ],
 )
 def test_bad_documents_are_named(document, message):
