@@ -10,6 +10,7 @@ from .models import __all__ as _models
 # Imported when asked for: whoever only loads a model waits for neither datasets nor timm.
 _LATER = {
     "MSCNForPreTraining": "methods.siamese",
+    "ReLICv2ForPreTraining": "methods.siamese",
     "Result": "evaluation.results",
     "SiameseConfig": "methods.configuration",
     "SiameseForPreTraining": "methods.siamese",

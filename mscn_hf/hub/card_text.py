@@ -10,49 +10,10 @@ import yaml
 from mscn_hf.evaluation.results import Result
 
 from .model_folder import ModelFolder, count_parameters
+from .papers import PAPERS, TITLES, papers_of
 from .safe_text import fenced, markdown, public_command, public_name, public_value, without_paths
 from .usage import Usage
 
-PAPERS = {
-    "mscn": """\
-@article{jing2022masked,
-  title   = {Masked Siamese ConvNets},
-  author  = {Jing, Li and Zhu, Jiachen and LeCun, Yann},
-  journal = {arXiv preprint arXiv:2206.07700},
-  year    = {2022}
-}""",
-    "relicv2": """\
-@article{tomasev2022pushing,
-  title   = {Pushing the limits of self-supervised ResNets:
-             Can we outperform supervised learning without labels on ImageNet?},
-  author  = {Tomasev, Nenad and Bica, Ioana and McWilliams, Brian and Buesing, Lars and
-             Pascanu, Razvan and Blundell, Charles and Mitrovic, Jovana},
-  journal = {arXiv preprint arXiv:2201.05119},
-  year    = {2022}
-}""",
-    "simclr": """\
-@inproceedings{chen2020simple,
-  title     = {A Simple Framework for Contrastive Learning of Visual Representations},
-  author    = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
-  booktitle = {International Conference on Machine Learning},
-  year      = {2020},
-  note      = {arXiv:2002.05709}
-}""",
-    "byol": """\
-@inproceedings{grill2020bootstrap,
-  title     = {Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
-  author    = {Grill, Jean-Bastien and Strub, Florian and Altch\\'e, Florent and others},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2020},
-  note      = {arXiv:2006.07733}
-}""",
-}  # fmt: skip
-TITLES = {
-    "mscn": "[Masked Siamese ConvNets](https://arxiv.org/abs/2206.07700)",
-    "relicv2": "[ReLICv2](https://arxiv.org/abs/2201.05119)",
-    "simclr": "[SimCLR](https://arxiv.org/abs/2002.05709)",
-    "byol": "[BYOL](https://arxiv.org/abs/2006.07733)",
-}
 CAPTIONS = {
     "views": "What the network saw in training: the original image, each step of the augmentation, each branch.",
     "scores": "Scores of these weights beside those of the baselines, with intervals.",
@@ -63,7 +24,11 @@ CAPTIONS = {
 def summary(model: ModelFolder) -> str:
     """What the model is, from its configuration and weights."""
     config = model.config
-    kind = {"mscn": "An MSCN", "relicv2": "A ReLICv2"}.get(config["model_type"], f"A {markdown(config['model_type'])}")
+    names = {"mscn": "An MSCN", "relicv2": "A ReLICv2", "vit_msn": "An MSN"}
+    encoder = config.get("encoder")
+    inner = encoder if config["model_type"] == "filtered" and isinstance(encoder, dict) else {}
+    name = str(inner.get("architecture") or inner.get("model_type") or config["model_type"])
+    kind = names.get(name, f"A {markdown(name)}")
     count = sum(count_parameters(path) for path in sorted(model.path.glob("*.safetensors")))
     size = f"{count / 1e6:.1f} million" if count >= 1e6 else f"{count:,}"
     text = f"{kind} image encoder of {size} parameters: it turns an image into one feature vector."
@@ -80,9 +45,12 @@ def trained_sentence(training: dict[str, Any]) -> str:
     method = training.get("method")
     if not method:
         return ""
-    named = [TITLES[key] for key in _papers(str(method), "")]
+    named = [TITLES[key] for key in papers_of(str(method))]
     based = f", after {' and '.join(named)}" if named else ""
-    return f"It was trained on images without labels, with the method {markdown(method, 80)}{based}."
+    recipe = training.get("recipe")
+    supervised = isinstance(recipe, dict) and recipe.get("objective") == "cross_entropy"
+    labels = "with their labels" if supervised else "without labels"
+    return f"It was trained on images {labels}, with the method {markdown(method, 80)}{based}."
 
 
 def example(usage: Usage) -> dict[str, str]:
@@ -206,10 +174,5 @@ def licence(identifier: str | None) -> str:
 
 def citations(model: ModelFolder) -> str:
     """BibTeX of the papers behind method and architecture."""
-    keys = _papers(str(model.training.get("method", "")), model.config["model_type"])
+    keys = papers_of(str(model.training.get("method", "")), model.config["model_type"])
     return fenced("\n\n".join(PAPERS[key] for key in keys), "bibtex") if keys else ""
-
-
-def _papers(method: str, model_type: str) -> list[str]:
-    words = {*method.lower().replace("-", "_").split("_"), model_type}
-    return [key for key in PAPERS if key in words]

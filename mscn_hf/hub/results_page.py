@@ -39,6 +39,7 @@ def write_results_page(runs: Sequence[str | Path], path: str | Path, title: str 
     lines = [f"# {title}", "", _MARK, ""]
     lines += [
         "Accuracy in %, with 95 % bootstrap intervals over test images. Random: the same network, fresh weights.",
+        "RankMe: effective number of dimensions of the features of training images at the end; near 1 is a collapse.",
         "",
     ]
     for (dataset, split), rows in sorted(tables.items()):
@@ -78,7 +79,14 @@ def _table(dataset: str, split: str, rows: list[Row]) -> list[str]:
     columns = list(
         dict.fromkeys((r.protocol, r.metric) for *_, results in rows for r in results if r.metric == "top1_accuracy")
     )
-    head = ["network", *(f"{p} {SHORT_METRIC.get(m, m)}" for p, m in columns), "images seen", "training", "seed"]
+    head = [
+        "network",
+        *(f"{p} {SHORT_METRIC.get(m, m)}" for p, m in columns),
+        "RankMe",
+        "images seen",
+        "training",
+        "seed",
+    ]
     lines = [f"## {markdown(dataset)}, {markdown(split)}", "", _cells(head), "|" + "---|" * len(head)]
     seen: set[tuple[str, ...]] = set()
     for run, name, training, results in rows:
@@ -86,7 +94,8 @@ def _table(dataset: str, split: str, rows: list[Row]) -> list[str]:
         trained = training if name == run else {}
         first = next(iter(last.values()))
         cells = [name, *(_score(last.get(c)) for c in columns)]
-        cells += [f"{trained['samples_seen']:,}" if trained else "-"]
+        cells.append(f"{trained['rankme'][-1]:.1f}" if trained.get("rankme") else "-")
+        cells.append(f"{trained['samples_seen']:,}" if trained else "-")
         cells += [f"{trained['seconds'] / 60:.1f} min" if trained else "-", str(first.seed)]
         if tuple(cells) not in seen:
             lines.append(_cells(cells))

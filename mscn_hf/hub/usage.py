@@ -15,6 +15,8 @@ from PIL import Image
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 600  # seconds
+# Where the output has no pooler: the class token.
+FEATURES = {"vit_msn": "last_hidden_state[:, 0]"}
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,22 @@ def usage_examples(model_id: str, config: dict[str, Any]) -> list[Usage]:
     """
     auto_map = config.get("auto_map") or {}
     module = str(auto_map.get("AutoModel", "")).partition(".")[0]
+    features = FEATURES.get(str(config.get("model_type")), "pooler_output.flatten(1)")
     if not auto_map:
-        return [Usage(_code(model_id, ""), f"transformers {version('transformers')}")]
+        return [Usage(_code(model_id, features), f"transformers {version('transformers')}")]
+    encoder = config.get("encoder")
+    wraps_timm = isinstance(encoder, dict) and encoder.get("model_type") == "timm_wrapper"
+    alone = "transformers and timm" if wraps_timm else "transformers alone"
     remote = Usage(
-        _code(model_id, "", ", trust_remote_code=True"), "transformers alone, running this repository's code"
+        _code(model_id, features, trust=", trust_remote_code=True"), f"{alone}, running this repository's code"
     )
     if not module.isidentifier() or not (PACKAGE / "models" / f"{module}.py").is_file():
         return [remote]
     imports = "import mscn_hf  # makes transformers know the architecture\n"
-    return [Usage(_code(model_id, imports), "the package mscn-hf"), remote]
+    return [Usage(_code(model_id, features, imports), "the package mscn-hf"), remote]
 
 
-def _code(model_id: str, imports: str, trust: str = "") -> str:
+def _code(model_id: str, features: str, imports: str = "", trust: str = "") -> str:
     return f"""\
 import torch
 from PIL import Image
@@ -58,7 +64,7 @@ model = AutoModel.from_pretrained({model_id!r}{trust}).eval()
 
 image = Image.open("photo.jpg").convert("RGB")
 with torch.no_grad():
-    features = model(**processor(image, return_tensors="pt")).pooler_output.flatten(1)
+    features = model(**processor(image, return_tensors="pt")).{features}
 print(tuple(features.shape))
 """.replace("'", '"')
 

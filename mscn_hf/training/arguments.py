@@ -2,19 +2,27 @@
 """The fields of a recipe: what is read, which network and loss, and transformers' TrainingArguments."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainingArguments, ViTMSNConfig
 
 from mscn_hf.data import ImageSource, open_source
 from mscn_hf.methods.configuration import SiameseConfig
-from mscn_hf.models import MSCNConfig, ReLICv2Config
+from mscn_hf.models import FilteredConfig, MSCNConfig, ReLICv2Config
+from mscn_hf.models.preprocessing import preprocessor_dict
+from mscn_hf.views.recipe import ViewRecipe
 
 logger = logging.getLogger(__name__)
 
-ENCODERS = {"mscn": MSCNConfig, "relicv2": ReLICv2Config}
+ENCODERS: dict[str, Any] = {
+    "mscn": MSCNConfig,
+    "relicv2": ReLICv2Config,
+    "filtered": FilteredConfig,
+    "vit_msn": ViTMSNConfig,
+}
 
 
 @dataclass
@@ -54,8 +62,8 @@ class DataArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def open(self, split: str) -> ImageSource:
-        """One split of the dataset; raises SourceError."""
+    def open(self, split: str, mask_column: str | None = None) -> ImageSource:
+        """One split of the dataset, with a column of saliency masks where it is named; raises SourceError."""
         return open_source(
             self.dataset_name,
             config_name=self.dataset_config_name,
@@ -63,6 +71,7 @@ class DataArguments:
             image_column=self.image_column,
             label_column=self.label_column,
             revision=self.dataset_revision,
+            mask_column=mask_column,
         )
 
 
@@ -71,7 +80,11 @@ class ModelArguments:
     """The encoder that is published, and the heads and loss that train it."""
 
     method: str = field(default="mscn_simclr", metadata={"help": "Name of the method, for the card and the folder."})
-    model_type: str = field(default="mscn", metadata={"help": "Class of the encoder: mscn or relicv2."})
+    model_type: str = field(
+        default="mscn",
+        metadata={"help": "Class of the encoder: mscn, relicv2, filtered (any timm network) or vit_msn."},
+    )
+    architecture: str | None = field(default=None, metadata={"help": "timm's name of the network, for filtered."})
     depth: int = field(default=50, metadata={"help": "ResNet depth: 18, 34, 50, 101, 152 or 200."})
     width: int = field(default=1, metadata={"help": "Width multiplier of every layer: 1, 2 or 4."})
     stem: str = field(default="imagenet", metadata={"help": "imagenet (7x7 stride 2, max-pool) or small (3x3)."})
@@ -84,43 +97,116 @@ class ModelArguments:
     encoder_fields: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Further fields of the encoder's config, such as hidden_sizes."}
     )
-    objective: str = field(default="info_nce", metadata={"help": "Loss: info_nce or byol."})
+    objective: str = field(
+        default="info_nce",
+        metadata={"help": "Loss: info_nce, byol, relic, msn, vicreg, barlow_twins or cross_entropy (supervised)."},
+    )
     objective_params: dict[str, Any] | str | None = field(default=None, metadata={"help": "The loss's own settings."})
     projector: list[int] = field(default_factory=lambda: [2048, 256], metadata={"help": "Layer sizes."})
     projector_last_bn: bool = field(default=True, metadata={"help": "Batch norm on the projector's output."})
     predictor: list[int] | None = field(default=None, metadata={"help": "Layer sizes of the online network's head."})
     ema: float | None = field(default=None, metadata={"help": "Rate at which the moving-average target starts."})
     pairing: str = field(default="first", metadata={"help": "Pairs of views: all, or the first with each other one."})
+    projector_activation: str = field(default="relu", metadata={"help": "relu or gelu."})
+    projector_last_bias: bool = field(default=False, metadata={"help": "A bias in the projector's last layer."})
+    online_views: list[str] | None = field(
+        default=None, metadata={"help": "Names of the views that pass the online network; none: all."}
+    )
+    target_views: list[str] | None = field(
+        default=None,
+        metadata={"help": "Names of the views that are targets: each pair has one of them; none: all."},
+    )
+    predictor_of_view: dict[str, int] | str | None = field(
+        default=None, metadata={"help": "For each view's name the number of its predictor; none: one for all."}
+    )
+    patch_drop: dict[str, float] | str | None = field(
+        default=None, metadata={"help": "For a view's name the share of patches that a ViT does not see."}
+    )
+    publish: str = field(default="online", metadata={"help": "Encoder that is published: online or target."})
 
     def encoder_config(self, image_mean: tuple[float, ...], image_std: tuple[float, ...]) -> Any:
-        """The encoder's config; raises ValueError for a wrong type, depth or width."""
+        """The encoder's config; raises ValueError for a wrong type, depth, width or architecture."""
         if self.model_type not in ENCODERS:
-            raise ValueError(f"model_type must be one of {sorted(ENCODERS)}, got {self.model_type!r}")
+            raise ValueError(f"model_type must be one of {', '.join(ENCODERS)}, got {self.model_type!r}")
+        if (self.architecture is None) == (self.model_type == "filtered"):
+            raise ValueError(
+                f"architecture is timm's name of a network for model_type filtered, and for it only; "
+                f"got {self.architecture!r} for {self.model_type!r}"
+            )
+        fields = dict(self.encoder_fields or {})  # type: ignore[arg-type]
+        evaluation = {
+            "image_size": self.image_size,
+            "crop_ratio": self.crop_ratio,
+            "image_mean": list(image_mean),
+            "image_std": list(image_std),
+        }
+        if self.model_type == "vit_msn":
+            if self.high_pass_sigma is not None:
+                raise ValueError("a native vit_msn has no high-pass filter: leave out high_pass_sigma")
+            return ViTMSNConfig(**{"image_size": self.image_size, **fields})
+        if self.model_type == "filtered":
+            return FilteredConfig.from_timm(
+                str(self.architecture), fields, high_pass_sigma=self.high_pass_sigma, **evaluation
+            )
         return ENCODERS[self.model_type].resnet(
             self.depth,
             self.width,
             stem=self.stem,
             padding=self.padding,
             high_pass_sigma=self.high_pass_sigma,
-            image_size=self.image_size,
-            crop_ratio=self.crop_ratio,
-            image_mean=list(image_mean),
-            image_std=list(image_std),
-            **dict(self.encoder_fields or {}),  # type: ignore[arg-type]
+            **evaluation,
+            **fields,
         )
 
-    def siamese_config(self, encoder_config: Any) -> SiameseConfig:
-        """The pre-training network's config around an encoder's."""
+    def preprocessor(self, image_mean: tuple[float, ...], image_std: tuple[float, ...]) -> dict[str, Any]:
+        """The published encoder's preprocessor_config.json."""
+        return preprocessor_dict(self.image_size, self.crop_ratio, image_mean, image_std)
+
+    def siamese_config(self, encoder_config: Any, views: ViewRecipe) -> SiameseConfig:
+        """The pre-training network's config around an encoder's; raises ValueError for an unknown view."""
+        names = [name for name, _, _ in views.expand()]
         return SiameseConfig.from_encoder(
             encoder_config,
             objective=self.objective,
             objective_params=dict(self.objective_params or {}),  # type: ignore[arg-type]
             projector=list(self.projector),
             projector_last_bn=self.projector_last_bn,
+            projector_activation=self.projector_activation,
+            projector_last_bias=self.projector_last_bias,
             predictor=list(self.predictor) if self.predictor else None,
+            predictor_of_view=_of_views("predictor_of_view", self.predictor_of_view, names, None),
             ema=self.ema,
+            online_views=_numbers("online_views", self.online_views, names),
+            target_views=_numbers("target_views", self.target_views, names),
             pairing=self.pairing,
+            patch_drop=_of_views("patch_drop", self.patch_drop, names, 0.0),
+            publish=self.publish,
         )
+
+
+def _numbers(field_name: str, chosen: list[str] | None, names: list[str]) -> list[int] | None:
+    """Numbers of the expanded views whose names are given."""
+    if chosen is None:
+        return None
+    _known_views(field_name, chosen, names)
+    return [number for number, name in enumerate(names) if name in chosen]
+
+
+def _of_views(field_name: str, values: Any, names: list[str], default: Any) -> list[Any] | None:
+    """A value for each expanded view, from values by name."""
+    if values is None:
+        return None
+    _known_views(field_name, values, names)
+    left_out = sorted(set(names) - set(values))
+    if left_out and default is None:
+        raise ValueError(f"{field_name} must name every view, {', '.join(left_out)} is left out")
+    return [values.get(name, default) for name in names]
+
+
+def _known_views(field_name: str, chosen: Iterable[str], names: list[str]) -> None:
+    unknown = sorted(set(chosen) - set(names))
+    if unknown:
+        raise ValueError(f"{field_name} names view {unknown[0]!r}; the recipe has {', '.join(dict.fromkeys(names))}")
 
 
 @dataclass
@@ -137,7 +223,21 @@ class PretrainingArguments(TrainingArguments):
     momentum: float = field(default=0.9, metadata={"help": "Momentum of lars and sgd, first beta of adamw."})
     trust_coefficient: float = field(default=1e-3, metadata={"help": "LARS's eta."})
     warmup_epochs: float = field(default=10.0, metadata={"help": "Passes of linear warm-up before the cosine."})
-    ema_schedule: str = field(default="cosine", metadata={"help": "Target's rate: cosine to 1, or constant."})
+    ema_schedule: str = field(
+        default="cosine", metadata={"help": "Target's rate: cosine or linear to 1, or constant."}
+    )
+    schedule_stretch: float = field(
+        default=1.0, metadata={"help": "Schedules are this much longer than training, which cuts them off (MSN 1.25)."}
+    )
+    lr_start_ratio: float = field(default=0.0, metadata={"help": "Learning rate at the first step / at its peak."})
+    lr_end_ratio: float = field(default=0.0, metadata={"help": "Learning rate at the schedule's end / at its peak."})
+    weight_decay_end: float | None = field(
+        default=None, metadata={"help": "Weight decay at the schedule's end, along a cosine; none: it is constant."}
+    )
+    memory_flat: bool = field(
+        default=False,
+        metadata={"help": "Backward of each view before the next view's forward: same gradients, less memory."},
+    )
     channels_last: bool = field(default=True, metadata={"help": "Memory format of the network."})
     sync_batch_norm: bool = field(default=True, metadata={"help": "Batch statistics over all processes, on CUDA."})
     fast_bf16: bool = field(
@@ -179,8 +279,24 @@ class PretrainingArguments(TrainingArguments):
             raise ValueError(f"save_total_limit must be at least 2 or none, got {self.save_total_limit}")
         if not self.remove_unused_columns and not self.ignore_data_skip:
             raise ValueError("ignore_data_skip must stay true: the loader enters a pass at the exact sample by itself")
-        if self.ema_schedule not in ("cosine", "constant"):
-            raise ValueError(f"ema_schedule must be cosine or constant, got {self.ema_schedule!r}")
+        if self.ema_schedule not in ("cosine", "linear", "constant"):
+            raise ValueError(f"ema_schedule must be cosine, linear or constant, got {self.ema_schedule!r}")
+        if self.schedule_stretch < 1:
+            raise ValueError(f"schedule_stretch must be at least 1, got {self.schedule_stretch}")
+        for name in ("lr_start_ratio", "lr_end_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        own_schedule = (self.lr_start_ratio, self.lr_end_ratio, self.schedule_stretch) != (0.0, 0.0, 1.0)
+        if own_schedule and getattr(self.lr_scheduler_type, "value", self.lr_scheduler_type) != "cosine":
+            raise ValueError(
+                "lr_start_ratio, lr_end_ratio and schedule_stretch are for the cosine schedule, "
+                f"got lr_scheduler_type {self.lr_scheduler_type!r}"
+            )
+        if self.weight_decay_end is not None and (self.weight_decay_end < 0 or self.weight_decay <= 0):
+            raise ValueError(
+                f"weight_decay_end {self.weight_decay_end} needs a positive weight_decay to begin with, and must not "
+                f"be negative; weight_decay is {self.weight_decay}"
+            )
         for name in ("warmup_epochs", "monitor_epochs"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

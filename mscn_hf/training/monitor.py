@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
 from mscn_hf.evaluation.analysis import rankme
 from mscn_hf.evaluation.knn import knn_predict
+from mscn_hf.methods.encoding import pooled_features
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class OnlineMonitor(TrainerCallback):
 
     @torch.no_grad()
     def _measure(self, model: Any) -> dict[str, float]:
-        encoder = model.encoder
+        encoder = model.published_encoder
         was_training = encoder.training
         encoder.eval()
         try:
@@ -100,7 +101,7 @@ class OnlineMonitor(TrainerCallback):
             parts = []
             for start in range(0, len(self.images), _BATCH):
                 batch = self.images[start : start + _BATCH].to(device=device, dtype=torch.float32)
-                parts.append(encoder(batch).pooler_output.flatten(1).float().cpu())
+                parts.append(pooled_features(encoder(batch)).float().cpu())
             features = torch.cat(parts)
         finally:
             encoder.train(was_training)

@@ -15,7 +15,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
     Biases and the scales and shifts of norm layers are one-dimensional, and SimCLR, BYOL and Barlow Twins leave them
     out of both. The number of dimensions is asked, not the name: transformers' rule by name misses ResNet's
-    `normalization` layers. Parameters without gradient, such as a target network's, are in no group.
+    `normalization` layers. Parameters that a module names in `no_weight_decay()` (timm's convention; MSN's prototypes)
+    are left out too. Parameters without gradient, such as a target network's, are in no group.
 
     Args:
         model: any module.
@@ -33,15 +34,26 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trainable:
         raise ValueError(f"{type(model).__name__} has no trainable parameter")
+    exempt = decay_exempt(model)
     groups = []
     for decays in (True, False):
-        chosen = [(name, parameter) for name, parameter in trainable if (parameter.ndim > 1) == decays]
+        chosen = [(name, p) for name, p in trainable if (p.ndim > 1 and name not in exempt) == decays]
         if chosen:
             names, parameters = zip(*chosen, strict=True)
             groups.append(
                 {"params": list(parameters), "weight_decay": weight_decay if decays else 0.0, "names": list(names)}
             )
     return groups
+
+
+def decay_exempt(model: nn.Module) -> set[str]:
+    """Full names of the parameters that a module of `model` names in `no_weight_decay()`."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if callable(getattr(module, "no_weight_decay", None))
+        for name in module.no_weight_decay()  # type: ignore[operator]
+    }
 
 
 def build_optimizer(
@@ -90,5 +102,5 @@ def build_optimizer(
     if trust_coefficient <= 0:
         raise ValueError(f"trust_coefficient must be positive, got {trust_coefficient}")
     for group in groups:
-        group["always_adapt"] = all(parameter.ndim > 1 for parameter in group["params"])
+        group["always_adapt"] = group is groups[0] and all(parameter.ndim > 1 for parameter in group["params"])
     return Lars(groups, lr=lr, momentum=momentum, nesterov=False, trust_coeff=trust_coefficient)

@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """One pre-training run, from a recipe to a folder with a published encoder, its scores, card and pictures."""
 
+import dataclasses
 import json
 import logging
 import shlex
@@ -18,6 +19,7 @@ from transformers.trainer_utils import TrainOutput
 from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, open_order
 from mscn_hf.evaluation.results import environment
 from mscn_hf.methods.siamese import SiameseForPreTraining
+from mscn_hf.models.preprocessing import save_preprocessor
 from mscn_hf.views import ViewCollator, draw_contact_sheet
 
 from .checkpoints import RECIPE, choose_start, remove_half_written
@@ -62,7 +64,7 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
     args, out = config.training, Path(str(config.training.output_dir))
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    source = config.data.open(config.data.train_split)
+    source = config.data.open(config.data.train_split, config.views.mask_column)
     loader, collator = make_loader(config, source)
     checkpoint = choose_start(out, args.resume, _identity(config, source))
     # Nobody writes into the folder before everybody has looked at it.
@@ -109,7 +111,8 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
         draw_views(config, out / "views.png", source=source)
     result = _train(trainer, checkpoint, total_steps)
     if args.should_save:
-        model.encoder.save_pretrained(out / "encoder")
+        model.published_encoder.save_pretrained(out / "encoder")
+        write_preprocessor(config, out / "encoder")
         facts = _facts(config, source, trainer, command)
         facts["resumed"] = checkpoint is not None
         path = out / "encoder" / "training.json"
@@ -140,7 +143,7 @@ def make_loader(config: RunConfig, source: ImageSource) -> tuple[ExactLoader, Vi
     batch = args.per_device_train_batch_size
     share = Share(args.seed, args.process_index, args.world_size, batch * args.gradient_accumulation_steps)
     order = open_order(source, share, window_bytes=data.window_mb * 2**20, samples_per_epoch=data.samples_per_epoch)
-    collator = ViewCollator(config.views, args.seed, CanvasCollate(data.canvas_size))
+    collator = make_collator(config)
     loader = ExactLoader(
         order,
         collator,
@@ -152,11 +155,18 @@ def make_loader(config: RunConfig, source: ImageSource) -> tuple[ExactLoader, Vi
     return loader, collator
 
 
+def make_collator(config: RunConfig) -> ViewCollator:
+    """What turns samples into batches and batches into views, masks included where the recipe names a column."""
+    with_masks = config.views.mask_column is not None
+    collate = CanvasCollate(config.data.canvas_size, with_masks=with_masks)
+    return ViewCollator(config.views, config.training.seed, collate)
+
+
 def make_model(config: RunConfig) -> SiameseForPreTraining:
     """The pre-training network with new weights, in the memory format and with the batch norm of the run."""
     encoder = config.model.encoder_config(config.views.image_mean, config.views.image_std)
-    _check_filter(config, encoder.high_pass_sigma)
-    model = SiameseForPreTraining(config.model.siamese_config(encoder))
+    _check_filter(config, getattr(encoder, "high_pass_sigma", None))
+    model = SiameseForPreTraining(config.model.siamese_config(encoder, config.views))
     args = config.training
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -175,20 +185,25 @@ def make_monitor(
     every = max(1, round(args.monitor_epochs * steps_per_epoch))
     if not args.should_log:
         return OnlineMonitor(torch.empty(0), None, every)
-    images, labels = monitor_images(source, image_processor(model.encoder), args.monitor_images, args.seed)
+    images, labels = monitor_images(source, image_processor(config), args.monitor_images, args.seed)
     return OnlineMonitor(images, labels, every)
 
 
-def image_processor(encoder: Any) -> Any:
+def write_preprocessor(config: RunConfig, folder: str | Path) -> None:
+    """Writes preprocessor_config.json, which a native encoder's own `save_pretrained` does not."""
+    save_preprocessor(folder, config.model.preprocessor(config.views.image_mean, config.views.image_std))
+
+
+def image_processor(config: RunConfig) -> Any:
     """The published encoder's image processor, as its users will get it."""
     with tempfile.TemporaryDirectory() as folder:
-        encoder.config.save_pretrained(folder)
+        write_preprocessor(config, folder)
         return AutoImageProcessor.from_pretrained(folder, backend="pil")
 
 
 def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: ImageSource | None = None) -> Path:
     """A contact sheet of the recipe's views of the first images of a run."""
-    source = source or config.data.open(config.data.train_split)
+    source = source or config.data.open(config.data.train_split, config.views.mask_column)
     count = min(images, source.num_rows or images)
     order = open_order(
         source,
@@ -196,7 +211,7 @@ def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: Ima
         window_bytes=config.data.window_mb * 2**20,
         samples_per_epoch=config.data.samples_per_epoch,
     )
-    collator = ViewCollator(config.views, config.training.seed, CanvasCollate(config.data.canvas_size))
+    collator = make_collator(config)
     return draw_contact_sheet(collator, next(iter(ExactLoader(order, collator, count))), path, count)
 
 
@@ -226,8 +241,14 @@ def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "base_learning_rate": args.base_learning_rate,
         "weight_decay": args.weight_decay,
         "objective": [config.model.objective, config.model.objective_params],
-        "network": [config.model.model_type, config.model.depth, config.model.width, config.model.encoder_fields],
+        "network": dataclasses.asdict(config.model),
     }
+
+
+def _first_and_last(name: str, log: list[dict[str, Any]]) -> list[float] | None:
+    """A logged figure before training and at its end; None where it was not measured."""
+    values = [line[name] for line in log if name in line]
+    return [values[0], values[-1]] if values else None
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -252,6 +273,8 @@ def _facts(config: RunConfig, source: ImageSource, trainer: SiameseTrainer, comm
         "batch_size": trainer.samples_per_step,
         "seconds": round(trainer.seconds, 1),
         "skipped_images": trainer.broken,
+        **({"masks": trainer.masks} if config.views.mask_column is not None else {}),
+        "rankme": _first_and_last("rankme", trainer.state.log_history),
         "command": command,
         "license": config.training.license,
     }

@@ -18,7 +18,7 @@ from .arguments import DataArguments, ModelArguments, PretrainingArguments
 _KINDS = (DataArguments, ModelArguments, PretrainingArguments)
 # Now, because HfArgumentParser rewrites the types of the fields it has seen.
 _OPTIONAL = {f.name for kind in _KINDS for f in dataclasses.fields(kind) if "None" in str(f.type)}
-_VIEW_KEYS = ("views", "image_mean", "image_std")
+_VIEW_KEYS = tuple(f.name for f in dataclasses.fields(ViewRecipe))
 
 
 @dataclass
@@ -69,7 +69,7 @@ def parse_run(argv: list[str]) -> RunConfig:
     parser.set_defaults(**{k: json.dumps(v) if isinstance(v, dict) else v for k, v in document.items()})
     data, model, training = parser.parse_args_into_dataclasses(flags)
     for arguments in (model,):
-        for name in ("encoder_fields", "objective_params"):
+        for name in ("encoder_fields", "objective_params", "predictor_of_view", "patch_drop"):
             value = getattr(arguments, name)
             if isinstance(value, str):
                 setattr(arguments, name, json.loads(value))

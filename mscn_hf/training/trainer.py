@@ -11,19 +11,21 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import TrainOutput
 
 from mscn_hf.data import ExactLoader
 from mscn_hf.evaluation.analysis import feature_std
-from mscn_hf.methods.siamese import SiameseForPreTraining
+from mscn_hf.methods.siamese import SiameseForPreTraining, SiameseOutput
 from mscn_hf.views.collator import ViewCollator
+from mscn_hf.views.draws import Draws
 
 from .arguments import PretrainingArguments
 from .checkpoints import MARKER, mark_complete
 from .monitor import OnlineMonitor
-from .optimizer import build_optimizer
-from .schedules import cosine_ema
+from .optimizer import build_optimizer, decay_exempt
+from .schedules import cosine_between, cosine_ema, linear_ema, warmup_cosine
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +46,26 @@ class NonFiniteLossError(RuntimeError):
 class TargetUpdate(TrainerCallback):
     """Moves the target network after every optimizer step, before logs and checkpoints of that step."""
 
-    def __init__(self, base: float, schedule: str):
-        self.base, self.schedule = base, schedule
+    def __init__(self, base: float, schedule: str, stretch: float = 1.0):
+        self.base, self.schedule, self.stretch = base, schedule, stretch
 
     def on_step_end(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
-        rate = self.base
-        if self.schedule == "cosine":
-            rate = cosine_ema(state.global_step, max(state.max_steps, 1), self.base)
-        model.update_target(rate)
+        total = stretched(state.max_steps, self.stretch)
+        rate = {"cosine": cosine_ema, "linear": linear_ema}.get(self.schedule)
+        model.update_target(self.base if rate is None else rate(state.global_step, total, self.base))
+
+
+class WeightDecaySchedule(TrainerCallback):
+    """Moves the weight decay of the groups that have one from its first to its last value, along a cosine."""
+
+    def __init__(self, first: float, last: float, stretch: float = 1.0):
+        self.first, self.last, self.stretch = first, last, stretch
+
+    def on_step_begin(self, args, state, control, optimizer=None, **kwargs):  # type: ignore[no-untyped-def]
+        value = cosine_between(state.global_step, stretched(state.max_steps, self.stretch), self.first, self.last)
+        for group in optimizer.param_groups:
+            if group["weight_decay"] > 0:
+                group["weight_decay"] = value
 
 
 class Position(TrainerCallback):
@@ -62,6 +76,11 @@ class Position(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         state.epoch = state.global_step / self.steps_per_epoch
+
+
+def stretched(steps: int, stretch: float) -> int:
+    """Length of a schedule that is cut off by the end of training (MSN: a quarter longer than it)."""
+    return max(round(steps * stretch), 1)
 
 
 class SiameseTrainer(Trainer):
@@ -94,15 +113,30 @@ class SiameseTrainer(Trainer):
         steps_per_epoch = len(loader) // args.gradient_accumulation_steps
         own: list[TrainerCallback] = [Position(steps_per_epoch)]
         if model.config.ema is not None:
-            own.append(TargetUpdate(model.config.ema, args.ema_schedule))
+            own.append(TargetUpdate(model.config.ema, args.ema_schedule, args.schedule_stretch))
+        if args.weight_decay_end is not None:
+            own.append(WeightDecaySchedule(args.weight_decay, args.weight_decay_end, args.schedule_stretch))
+        if args.memory_flat and not model.objective.per_view:
+            raise ValueError(
+                f"memory_flat: the loss of {model.config.objective} compares online views with one another, so all of "
+                "them are held at a time; train it without memory_flat"
+            )
+        if args.memory_flat and model.config.predictor_of_view is not None and args.world_size > 1:
+            raise ValueError(
+                "memory_flat joins the gradients of all processes with the last view, which does not pass every "
+                "predictor: use predictor_of_view without memory_flat, or one process"
+            )
         if monitor is not None:
             own.append(monitor)
         self.loader, self.collator, self.monitor = loader, collator, monitor
         self.max_broken_share, self.identity = max_broken_share, identity or {}
         self.output_dir = Path(str(args.output_dir))
         self.broken = self.seen = 0
+        # Of saliency masks: those that could not be decoded, and those drawn whose foreground was too small.
+        self.masks = {"broken": 0, "too_small": 0}
         self.samples_per_step = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-        self._uncounted = torch.zeros(3, dtype=torch.int64)
+        self._uncounted = torch.zeros(5, dtype=torch.int64)
+        self._masks_seen_unused = 0
         self._micro_batches = 0
         self._seconds_before, self._started = 0.0, 0.0
         self._loss: Tensor | None = None
@@ -133,6 +167,7 @@ class SiameseTrainer(Trainer):
     def _take_counts(self, checkpoint: Path) -> None:
         counts = json.loads((checkpoint / "images.json").read_text())
         self.broken, self.seen, self._seconds_before = counts["broken"], counts["seen"], counts["seconds"]
+        self.masks = counts.get("masks", self.masks)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         args = self.args
@@ -149,23 +184,40 @@ class SiameseTrainer(Trainer):
             )
         return self.optimizer
 
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        args = self.args
+        if (args.lr_start_ratio, args.lr_end_ratio, args.schedule_stretch) == (0.0, 0.0, 1.0):
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            total, warmup = stretched(num_training_steps, args.schedule_stretch), int(args.warmup_steps)
+            self.lr_scheduler = LambdaLR(
+                optimizer or self.optimizer,  # type: ignore[arg-type]
+                lambda step: warmup_cosine(step, total, warmup, args.lr_start_ratio, args.lr_end_ratio),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
         # Trainer's rule goes by name and misses ResNet's `normalization` layers.
-        return [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
+        exempt = decay_exempt(model)
+        return [name for name, parameter in model.named_parameters() if parameter.ndim > 1 and name not in exempt]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # Trainer's estimate counts tokens
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        self._count(inputs["broken"], len(inputs["ids"]))
         self._record_samples(inputs["ids"])
         views = self.collator.make_views(inputs, self.args.device)
+        self._count(inputs["broken"], len(inputs["ids"]), inputs.get("broken_masks", []))
         if self.args.channels_last:
             views = [images_BCHW.contiguous(memory_format=torch.channels_last) for images_BCHW in views]
-        return {"views": views}
+        prepared = {"views": views, "keys": Draws(self.args.seed, inputs["epoch"], inputs["position"]).keys_B}
+        if self.model.objective.uses_labels:
+            prepared["labels"] = inputs["labels"].to(self.args.device)
+        return prepared
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
-        output = model(**inputs)
+        output = self._view_by_view(model, inputs) if self.args.memory_flat else model(**inputs)
         loss = output["loss"]
         # On CUDA a look at every loss would stop the device each step; there it is done when the log is written.
         if loss.device.type == "cpu" and not torch.isfinite(loss):
@@ -174,6 +226,28 @@ class SiameseTrainer(Trainer):
         self._terms = output["losses"] or {}
         self._features = output["embeddings"][0]
         return (loss, output) if return_outputs else loss
+
+    def _view_by_view(self, model: Any, inputs: dict[str, Any]) -> SiameseOutput:
+        """The loss of all views, with the gradients of all but the last one already computed.
+
+        Each view's activations are freed by its own backward pass; Trainer does the last view's. Processes exchange
+        gradients with the last one only, when those of the others have been added up.
+        """
+        with self.accelerator.autocast():
+            targets = self.model.encode_targets(inputs["views"])
+        *others, last = self.model.config.online_views_of(len(inputs["views"]))
+        parts = []
+        for view in others:
+            with self.accelerator.no_sync(model):
+                part = model(**inputs, targets=targets, only=view)
+                self.accelerator.backward(part["loss"] / self.current_gradient_accumulation_steps)
+            parts.append(part)
+            part["loss"] = part["loss"].detach()
+        output = model(**inputs, targets=targets, only=last)
+        losses = {name: sum((part["losses"][name] for part in parts), term) for name, term in output["losses"].items()}
+        loss = sum((part["loss"] for part in parts), output["loss"])
+        first = parts[0]["embeddings"] if parts else output["embeddings"]
+        return SiameseOutput(loss=loss, embeddings=first, losses=losses)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
@@ -188,6 +262,7 @@ class SiameseTrainer(Trainer):
                 logs.update(self.monitor.take())
             if self.broken:
                 logs["broken_images"] = self.broken
+            logs.update({f"masks_{name}": count for name, count in self.masks.items() if count})
         super().log(logs, *args, **kwargs)
 
     def _not_finite(self, loss: float) -> NoReturn:
@@ -207,7 +282,7 @@ class SiameseTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            counts = {"broken": self.broken, "seen": self.seen, "seconds": self.seconds}
+            counts = {"broken": self.broken, "seen": self.seen, "seconds": self.seconds, "masks": self.masks}
             (folder / "images.json").write_text(json.dumps(counts))
             mark_complete(folder, {**self.identity, "global_step": self.state.global_step})
         self.accelerator.wait_for_everyone()
@@ -229,25 +304,36 @@ class SiameseTrainer(Trainer):
 
     # ---- broken images
 
-    def _count(self, broken: list[tuple[str, str]], images: int) -> None:
+    def _count(self, broken: list[tuple[str, str]], images: int, broken_masks: list[tuple[str, str]]) -> None:
         """Counts broken images over all ranks and ends the run on all of them beyond the allowed share."""
-        if broken:
-            with open(self.output_dir / "broken_images.jsonl", "a", encoding="utf-8") as stream:
-                for name, reason in broken:
-                    logger.warning("image %s is broken: %s; another one of its batch stands in", name, reason)
-                    stream.write(json.dumps({"id": name, "reason": reason}) + "\n")
-        self._uncounted += torch.tensor([len(broken), images, int(len(broken) == images)])
+        self._write_broken("broken_images.jsonl", "image", broken, "another one of its batch stands in")
+        self._write_broken("broken_masks.jsonl", "mask of image", broken_masks, "the image keeps its background")
+        unused = self.collator.unmasked - self._masks_seen_unused
+        self._masks_seen_unused = self.collator.unmasked
+        useless = int(len(broken) == images)
+        self._uncounted += torch.tensor([len(broken), images, useless, len(broken_masks), unused])
         self._micro_batches += 1
         if self.args.world_size == 1 or self._micro_batches % _BATCHES_BETWEEN_COUNTS == 0:
             self._join_counts()
+
+    def _write_broken(self, file_name: str, what: str, broken: list[tuple[str, str]], remedy: str) -> None:
+        if broken:
+            with open(self.output_dir / file_name, "a", encoding="utf-8") as stream:
+                for name, reason in broken:
+                    logger.warning("%s %s is broken: %s; %s", what, name, reason, remedy)
+                    stream.write(json.dumps({"id": name, "reason": reason}) + "\n")
 
     def _join_counts(self) -> None:
         counts = self._uncounted
         if self.args.world_size > 1:
             counts = counts.to(self.args.device)
             dist.all_reduce(counts)
-        broken, seen, useless_batches = counts.tolist()
+        broken, seen, useless_batches, broken_masks, unused = counts.tolist()
         self._uncounted.zero_()
+        self.masks = {
+            "broken": self.masks["broken"] + broken_masks,
+            "too_small": self.masks["too_small"] + unused,
+        }
         self.broken += broken
         self.seen += seen
         where = f"see {self.args.output_dir}/broken_images.jsonl"

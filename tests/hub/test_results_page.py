@@ -24,6 +24,7 @@ def test_page_is_made_from_results_alone(tmp_path, capsys):
     facts = {
         "samples_seen": 460800,
         "seconds": 750.0,
+        "rankme": [2.5, 41.26],
         "command": f"mscn-hf pretrain --dataset_name {data}",
         "environment": {"processor": "Some CPU", "cpu_threads": 2},
     }
@@ -36,7 +37,7 @@ def test_page_is_made_from_results_alone(tmp_path, capsys):
     assert read_results(kept / "my_run" / "results.jsonl")[0].value == 0.6123
     page = (tmp_path / "page.md").read_text()
     assert "| my_run | **61.2** [" in page
-    assert "| 460,800 | 12.5 min |" in page
+    assert "| 41.3 | 460,800 | 12.5 min |" in page
     assert "| random (my_run) | **30.0** [" in page
     assert "| pixels | **37.5** [" in page
     assert "Some CPU, 2 threads" in page

@@ -43,6 +43,7 @@ def test_a_run_leaves_everything_and_is_scored(tiny_recipe, tmp_path):
     facts = json.loads((out / "encoder" / "training.json").read_text())
     assert facts["samples_seen"] == 48
     assert facts["dataset"]["rows"] == 90
+    assert [1 <= value <= 16 for value in facts["rankme"]] == [True, True]
     model = AutoModel.from_pretrained(out / "encoder")
     assert isinstance(model, MSCNModel)
     pixels = AutoImageProcessor.from_pretrained(out / "encoder", backend="pil")
