@@ -1,7 +1,8 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf demo | views | pretrain | evaluate | report | push`. Modules are imported when their command is called.
+"""`mscn-hf demo | views | pretrain | sweep | evaluate | report | convert | export | push`.
 
-Wrong input ends with one line and status 2; MSCN_HF_TRACEBACK=1 shows where it was found.
+Modules are imported when their command is called. Wrong input ends with one line and status 2; MSCN_HF_TRACEBACK=1
+shows where it was found.
 """
 
 import argparse
@@ -14,8 +15,11 @@ _COMMANDS = {
     "demo": "pre-train, score, describe and load back a small encoder on this machine",
     "views": "draw what the network of a recipe will see",
     "pretrain": "pre-train as a recipe says: --config RECIPE [--field value …]",
+    "sweep": "make the runs of an ablation and compare them: SWEEP [--small] [--field value …]",
     "evaluate": "score an encoder: knn, linear, or a protocol of your own",
     "report": "table and picture of a results file",
+    "convert": "rewrite a published checkpoint (ReLICv2, BYOL, MoCo, MSN, …) as a model of transformers",
+    "export": "write a model in the format of timm, torchvision, detectron2, plain transformers or ONNX",
     "push": "publish a run or an encoder on the Hub",
 }
 
@@ -90,6 +94,19 @@ def _pretrain(words: list[str]) -> int:
     return pretrain(words)
 
 
+def _sweep(words: list[str]) -> int:
+    parser = _parser("sweep")
+    if not words or words[0] in ("-h", "--help"):
+        from .resources import list_resources
+
+        parser.epilog = f"sweeps: {', '.join(list_resources('sweeps'))}"
+    from .training import sweep
+
+    sweep.add_arguments(parser)
+    args, overrides = parser.parse_known_args(words)
+    return sweep.run(args, overrides)
+
+
 def _evaluate(words: list[str]) -> int:
     from .evaluation import command
 
@@ -125,6 +142,22 @@ def _report(words: list[str]) -> int:
 
         print(write_results_page(runs, args.markdown))
     return 0
+
+
+def _convert(words: list[str]) -> int:
+    from .hub.conversion import command
+
+    parser = _parser("convert")
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
+def _export(words: list[str]) -> int:
+    from .hub.export import command
+
+    parser = _parser("export")
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
 
 
 def _push(words: list[str]) -> int:

@@ -93,6 +93,11 @@ def render_card(
     strict: bool = False,
 ) -> ModelCard:
     """The card of a model folder; see `write_card`. With `strict` a usage example that fails is an error."""
+    if (model.path / "conversion.json").is_file():
+        from .conversion.card import converted_card  # late: it imports this module
+
+        options = {"repo_id": repo_id, "license": license, "check_usage": check_usage, "strict": strict}
+        return converted_card(model, scores, **options)  # type: ignore[arg-type]
     license = license or _present_license(model.path / "README.md")
     if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
         raise UnfitFolderError(f"license must be a Hub identifier such as apache-2.0 or cc-by-4.0, got {license!r}")

@@ -188,6 +188,13 @@ def test_a_mask_of_another_size_is_laid_over_its_image():
     assert (batch["foreground"][0, 0, :8, :3] == 255).all() and batch["foreground_share"].item() == 0.25
 
 
+def test_a_tiny_mask_may_be_off_by_its_rounding():
+    image = saved(Image.new("RGB", (400, 300)))
+    for size, fits in (((9, 7), True), ((9, 6), False), ((13, 10), True), ((13, 11), False)):
+        batch = CanvasCollate(40, with_masks=True)([row(image, saved(Image.new("L", size, 255)))])
+        assert (batch["broken_masks"] == []) == fits, size
+
+
 def test_shrinking_takes_the_mean_of_the_mask():
     fine = np.zeros((60, 80), np.uint8)  # in each block of 4x4 pixels 3/4 are foreground on the left, 1/4 on the right
     fine[:, :40] = np.where(np.arange(60) % 4 == 1, 0, 255)[:, None]
@@ -251,6 +258,7 @@ def test_a_mask_has_an_orientation_of_its_own():
         ),
         (saved(left_part((4000, 3000), 9)), "4000x3000 pixels, more than the limit of 1000000"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else None,
 )
 def test_a_broken_mask_is_named_and_removes_nothing(mask, reason):
     image = saved(Image.new("RGB", (400, 300), "red"))
@@ -316,6 +324,7 @@ def transparent() -> Image.Image:
         (saved(half("F", float("nan"), 180.0), "TIFF"), 180),
         (saved(half("L", 0, 255), "JPEG", quality=100), 255),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else None,
 )
 def test_every_kind_of_mask_file_becomes_grey(data, high):
     mask = decode_mask(data)

@@ -15,7 +15,8 @@ TOKEN_LIKE = "hf_" + "aB3" * 11  # in two parts: this file shall not look like a
 EXPECTED_FILES = [
     ".eval_results/mscn-hf_org-ssl-imagenette_knn_seed0.yaml",
     *("README.md", "config.json", "configuration_mscn.py", "configuration_siamese_resnet.py", "high_pass.py"),
-    *("model.safetensors", "modeling_mscn.py", "preprocessor_config.json", "same_padding.py", "siamese_resnet.py"),
+    *("model.safetensors", "modeling_mscn.py", "preprocessing.py", "preprocessor_config.json"),
+    *("same_padding.py", "siamese_resnet.py"),
     *("training.json", "views.png"),
 ]
 

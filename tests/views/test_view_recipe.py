@@ -32,7 +32,7 @@ def test_masks_round_trip_and_name_their_column():
     document = {"views": {"a": {"background_p": 0.1}, "b": {}}, "mask_source": "saliency", "mask_area": 1}
     recipe = ViewRecipe.from_dict(document)
     assert (recipe.mask_change, recipe.mask_area, recipe.foreground_threshold) == (None, 1, 0.05)
-    changed = dataclasses.replace(recipe, mask_change="add_rectangle", mask_area=0.3, foreground_threshold=0.2)
+    changed = dataclasses.replace(recipe, mask_change="add_rectangle", mask_area=0.1, foreground_threshold=0.2)
     unused = ViewRecipe({"a": {}}, foreground_threshold=0.2)
     for one in (recipe, changed, unused):
         assert ViewRecipe.from_dict(json.loads(json.dumps(one.to_dict()))) == one
