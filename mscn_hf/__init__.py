@@ -17,6 +17,7 @@ _LATER = {
     "ViewCollator": "views.collator",
     "ViewRecipe": "views.recipe",
     "ViewSpec": "views.recipe",
+    "export_model": "hub.export.exporting",
     "open_source": "data.source",
     "push": "hub.publish",
     "write_card": "hub.card",

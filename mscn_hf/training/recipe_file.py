@@ -57,7 +57,7 @@ def parse_run(argv: list[str]) -> RunConfig:
     for key, values in overrides:
         name = key.replace("-", "_")
         if name.split(".")[0] in _VIEW_KEYS:
-            _set_nested(views, name, [yaml.safe_load(v) for v in values])
+            _set_nested(views, name, [None if v.lower() == "none" else yaml.safe_load(v) for v in values])
             continue
         _known(name, [*known, *_VIEW_KEYS], "on the command line")
         if [v.lower() for v in values] in (["none"], ["null"]):

@@ -97,3 +97,13 @@ def test_refuses_what_it_cannot_compare() -> None:
         barlow_twins(draw(2, batch=1))
     with pytest.raises(ValueError, match=r"redundancy must be a number of at least 0, got -0\.1"):
         BarlowTwins(-0.1)
+
+
+def test_scale_multiplies_the_whole() -> None:
+    online = draw(2)
+    plain = barlow_twins(online)
+    scaled = BarlowTwins(scale=0.0015)(ViewEmbeddings(tuple(online), (None, None), ((0, 1),)))
+    for name, term in plain.items():
+        torch.testing.assert_close(scaled[name], 0.0015 * term, rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="scale"):
+        BarlowTwins(scale=-1.0)

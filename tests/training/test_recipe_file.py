@@ -4,8 +4,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from mscn_hf.methods.encoding import build_encoder
+from mscn_hf.methods.objectives import OBJECTIVES, view_directions, view_pairs
 from mscn_hf.resources import find_resource, list_resources
 from mscn_hf.training.recipe_file import parse_run
 
@@ -75,16 +78,112 @@ def test_unknown_key_in_a_file_and_unknown_recipe(tmp_path, tiny_recipe):
         parse_run(["--config", "imagenette_simclr_cpus"])
 
 
+def network(run):
+    """The network's config, and the numbers of its views."""
+    encoder = run.model.encoder_config(run.views.image_mean, run.views.image_std)
+    return run.model.siamese_config(encoder, run.views), range(len(run.views.expand()))
+
+
 @pytest.mark.parametrize("name", list_resources("recipes"))
 def test_every_recipe_that_ships_parses_and_says_what_it_is(name):
     run = parse_run(["--config", name, "--bf16", "False"])
-    encoder = run.model.encoder_config(run.views.image_mean, run.views.image_std)
-    assert run.model.siamese_config(encoder).objective in ("info_nce", "byol")
+    config, views = network(run)
     assert {spec.high_pass_sigma for spec in run.views.views.values()} == {run.model.high_pass_sigma}
     assert ("mscn" in run.model.method) == any(spec.mask_p > 0 for spec in run.views.views.values())
     assert run.training.output_dir.endswith(name)
+    assert max(spec.size for spec in run.views.views.values()) <= run.data.canvas_size
     head = find_resource("recipes", name).read_text().split("\n\n")[0]
     assert f"--config training/recipes/{name}.yaml" in head
+    assert "# Reproduces: " in head or "# Reference: " in head
+
+    # Every view is compared with another one, and none is encoded in vain.
+    objective = OBJECTIVES[config.objective]
+    assert len(views) >= objective.fewest_views
+    pairs = view_pairs(len(views), config.pairing, config.target_views)
+    if objective.uses_target:
+        online, target = config.online_views_of(len(views)), config.target_views_of(len(views))
+        directions = view_directions(pairs, online, target)
+        assert {i for i, _ in directions} == set(online)
+        assert {j for _, j in directions} == set(target)
+        assert set(online) | set(target) == set(views)
+    elif len(views) > 1:
+        assert {view for pair in pairs for view in pair} == set(views)
+    assert objective.per_view or not run.training.memory_flat
+    if run.data.test_split is None:
+        assert run.training.monitor_epochs == 0, "online k-NN needs labels"
+
+
+PARAMETERS = {
+    "imagenet_relicv2_resnet50": 23.51,
+    "imagenet_relicv2_resnet50x2": 93.91,
+    "imagenet_relicv2_resnet50x4": 375.38,
+    "imagenet_relicv2_resnet101": 42.50,
+    "imagenet_relicv2_resnet152": 58.14,
+    "imagenet_relicv2_resnet200": 62.62,
+    "imagenet_relicv2_resnet200x2": 250.13,
+    "imagenet_relicv2_resnet295": 86.66,
+    "imagenet_msn_vits16": 21.67,
+    "imagenet_msn_vitb16": 85.80,
+    "imagenet_mscn_simclr_convnext_tiny": 27.82,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_encoders_have_the_size_they_are_named_after(name):
+    config, _ = network(parse_run(["--config", name, "--bf16", "False"]))
+    with torch.device("meta"):
+        encoder = build_encoder(config.encoder)
+    assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(PARAMETERS[name], abs=0.01)
+
+
+def test_resnet_295_has_295_layers():
+    config, _ = network(parse_run(["--config", "imagenet_relicv2_resnet295", "--bf16", "False"]))
+    assert 3 * sum(config.encoder["depths"]) + 1 == 295
+
+
+# Of the paper's table 16: blur and solarisation of odd and even views, the least areas of large ones.
+TABLE_16 = {"odd": (0.1, 0.2, 0.14), "even": (1.0, 0.0, 0.08)}
+
+
+@pytest.mark.parametrize("name", [n for n in list_resources("recipes") if "imagenet_relicv2" in n or "webscale" in n])
+def test_relicv2_recipes_against_the_paper(name):
+    run = parse_run(["--config", name, "--bf16", "False"])
+    assert [view for view, _, _ in run.views.expand()] == [
+        *["large_odd"] * 2, *["large_even"] * 2, "small_odd", "small_even",
+    ]  # fmt: skip
+    config, _ = network(run)
+    assert config.target_views == [0, 1, 2, 3]
+    for view, spec in run.views.views.items():
+        size, parity = view.split("_")
+        blur, solarize, least = TABLE_16[parity]
+        assert (spec.blur_p, spec.solarize_p, spec.grayscale_p, spec.jitter_p) == (blur, solarize, 0.2, 0.8)
+        assert (spec.brightness, spec.contrast, spec.saturation, spec.hue) == (0.4, 0.4, 0.2, 0.1)
+        expected = (224, (least, 1.0)) if size == "large" else (96, (0.05, 0.14))
+        assert (spec.size, spec.crop_scale) == expected
+        share = 0.15 if name.startswith("webscale") else 0.1
+        assert spec.background_p == (share if size == "large" else 0.0)
+    assert run.views.mask_column == "saliency"
+    assert run.training.num_train_epochs == 1000
+    words = "--bf16 False --mask_source none --views.large_odd.background_p 0 --views.large_even.background_p 0"
+    unmasked = parse_run(["--config", name, *words.split()])
+    assert unmasked.views.mask_column is None
+
+
+def test_msn_against_the_authors_configuration():
+    run = parse_run(["--config", "imagenet_msn_vits16", "--bf16", "False"])
+    args = run.training
+    assert args.base_learning_rate * 1024 / 256 == pytest.approx(1e-3)
+    assert args.base_learning_rate * 4 * args.lr_start_ratio == pytest.approx(2e-4)
+    assert args.base_learning_rate * 4 * args.lr_end_ratio == pytest.approx(1e-6)
+    assert (args.weight_decay, args.weight_decay_end, args.max_grad_norm) == (0.04, 0.4, 3.0)
+    assert (args.warmup_epochs, args.num_train_epochs, args.schedule_stretch) == (15, 800, 1.25)
+    assert (args.ema_schedule, run.model.ema, run.model.publish) == ("linear", 0.996, "target")
+    config, views = network(run)
+    assert len(views) == 12
+    assert config.target_views == [0]
+    assert config.online_views == list(range(1, 12))
+    assert config.patch_drop == [0.0, 0.15, *[0.0] * 10]
+    assert run.model.encoder_fields["layer_norm_eps"] == 1e-6
 
 
 # The MSCN paper, section 5 and appendix A.1, and SimCLR's and BYOL's constants where it follows them.
@@ -93,6 +192,7 @@ PAPER = {
     "imagenet_mscn_simclr_resnet50": (800, 4.8, 1e-6, [2048, 256], True, None),
     "imagenet_byol_resnet50": (1000, 3.2, 1.5e-6, [4096, 256], False, [4096, 256]),
     "imagenet_mscn_byol_resnet50": (1000, 3.2, 1.5e-6, [4096, 256], False, [4096, 256]),
+    "imagenet_mscn_byol_predictors_resnet50": (1000, 3.2, 1.5e-6, [4096, 256], False, [4096, 256]),
 }
 
 
@@ -112,3 +212,25 @@ def test_imagenet_recipes_against_the_table(name):
             assert (spec.size, spec.high_pass_sigma, spec.mask_ratio, spec.mask_cell) == (224, 5.0, 0.15, 32)
             assert (spec.focal_p, spec.channel_p) == (0.2, 0.7)
         assert [name for name, _, _ in run.views.expand()] == ["a", "b", "b"]
+
+
+def test_mscn_views_are_the_same_with_every_loss():
+    views = parse_run(["--config", "imagenet_mscn_simclr_resnet50", "--bf16", "False"]).views
+    for name in list_resources("recipes"):
+        if name.startswith("imagenet_mscn_"):
+            assert parse_run(["--config", name, "--bf16", "False"]).views == views, name
+
+
+@pytest.mark.parametrize("loss", ["vicreg", "barlow_twins"])
+def test_losses_without_negatives_against_their_authors_code(loss):
+    for name in (f"imagenet_{loss}_resnet50", f"imagenet_mscn_{loss}_resnet50"):
+        run = parse_run(["--config", name, "--bf16", "False"])
+        args = run.training
+        assert (args.optimizer, args.base_learning_rate, args.lr_end_ratio) == ("lars", 0.2, 0.001)
+        assert (args.weight_decay, args.warmup_epochs, args.num_train_epochs) == (1e-6, 10, 1000)
+        assert args.per_device_train_batch_size * 16 == 2048
+        assert (run.model.projector, run.model.projector_last_bn) == ([8192] * 3, False)
+        config, _ = network(run)
+        assert (config.objective, config.predictor, config.ema) == (loss, None, None)
+    a, b = parse_run(["--config", f"imagenet_{loss}_resnet50", "--bf16", "False"]).views.views.values()
+    assert (a.blur_p, a.solarize_p, b.blur_p, b.solarize_p) == (1.0, 0.0, 0.1, 0.2)

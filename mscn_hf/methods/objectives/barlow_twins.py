@@ -16,22 +16,25 @@ class BarlowTwins(Objective):
     For a pair of views, C (D, D) the cross-correlation of their embeddings over the N images of the joined batch, each
     dimension brought to mean 0 and variance 1 as batch norm does it (divisor N, 1e-5 added to the variance):
 
-        L = sum_d (1 - C_dd)^2  +  redundancy * sum_{d != e} C_de^2
+        L = scale * ( sum_d (1 - C_dd)^2  +  redundancy * sum_{d != e} C_de^2 )
 
     averaged over the pairs. The gradient is that of this loss for any number of processes; the authors' code
     (facebookresearch/barlowtwins, main.py) has it divided by their number, which LARS cancels for weights.
 
     Args:
         redundancy: lambda, at least 0; 0.0051 is that of the authors' code.
+        scale: factor of the whole, at least 0. LARS cancels it for weights, so it sets the steps of biases and batch
+            norm: 0.0015 is the authors' rate for them (0.024 of that of weights) over 16 processes.
 
     Raises:
         ValueError: if it is out of range.
     """
 
-    def __init__(self, redundancy: float = 0.0051) -> None:
+    def __init__(self, redundancy: float = 0.0051, scale: float = 1.0) -> None:
         super().__init__()
-        require_not_negative(redundancy=redundancy)
+        require_not_negative(redundancy=redundancy, scale=scale)
         self.redundancy = redundancy
+        self.scale = scale
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return `{"on_diagonal": scalar, "off_diagonal": scalar}`, means over the pairs; equal on all processes.
@@ -50,10 +53,13 @@ class BarlowTwins(Objective):
                 for view, z_ND in zip(compared, joined, strict=True)
             }
             terms = torch.stack([_squares(normal[i].T @ normal[j] / images) for i, j in views.pairs]).mean(dim=0)
-            return {"on_diagonal": terms[0], "off_diagonal": self.redundancy * terms[1]}
+            return {
+                "on_diagonal": self.scale * terms[0],
+                "off_diagonal": self.scale * self.redundancy * terms[1],
+            }
 
     def extra_repr(self) -> str:
-        return f"redundancy={self.redundancy}"
+        return f"redundancy={self.redundancy}, scale={self.scale}"
 
 
 def _squares(correlation_DD: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""A sweep trains its runs once, goes on where it was stopped, and compares what was scored."""
+
+import json
+
+import pytest
+import yaml
+
+from mscn_hf.cli import main
+from mscn_hf.evaluation.results import read_results
+from mscn_hf.training import sweep
+
+SMALL = (
+    "--num_train_epochs 1 --monitor_epochs 0 --save_steps 6 --test_split test --probes knn --baselines pixels".split()
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache_no_pictures_and_no_card(monkeypatch, tmp_path):
+    monkeypatch.setenv("MSCN_HF_CACHE", str(tmp_path / "cache"))
+    # They are most of so short a run, and other tests look at them.
+    for name in ("pretrain.draw_views", "pretrain.draw_curves", "finish.plot_scores"):
+        monkeypatch.setattr(f"mscn_hf.training.{name}", lambda *_, **__: None)
+    monkeypatch.setattr("mscn_hf.training.finish.write_card", lambda out, *_, **__: out / "encoder" / "README.md")
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def sweep_file(tmp_path, tiny_recipe):
+    path = tmp_path / "ratios.yaml"
+    content = {
+        "paper": "A paper (2022)",
+        "table": "table 1",
+        "recipe": tiny_recipe,
+        "set": {"views.*.focal_p": 0.0},
+        "runs": {
+            "low": {"set": {"views.*.mask_ratio": 0.1}, "paper": 67.5},
+            "high": {"set": {"views.*.mask_ratio": 0.9}, "paper": 62.6},
+            "broken": {"set": {"base_learning_rate": 1.0e30}},
+        },
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def test_a_sweep_from_beginning_to_end(tmp_path, sweep_file, capsys, monkeypatch):
+    out = tmp_path / "out"
+    words = ["sweep", sweep_file, "--output_dir", str(out), *SMALL, "--views.*.channel_p", "0.25"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mscn_hf.training.finish.finish_run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            main([*words, "--runs", "low"])
+    assert not (out / "low" / "results.jsonl").exists()
+
+    assert main([*words, "--runs", "low", "high"]) == 0
+    text = capsys.readouterr().out
+    assert "[1/2] low:" in text
+    assert json.loads((out / "low" / "encoder" / "training.json").read_text())["resumed"] is False, (
+        "it was trained before"
+    )
+    for name, ratio in (("low", 0.1), ("high", 0.9)):
+        recipe = yaml.safe_load((out / name / "recipe.yaml").read_text())
+        assert {view["mask_ratio"] for view in recipe["views"].values()} == {ratio}
+        assert {view["channel_p"] for view in recipe["views"].values()} == {0.25}
+        assert {view["focal_p"] for view in recipe["views"].values()} == {0.0}
+        command = json.loads((out / name / "encoder" / "training.json").read_text())["command"]
+        assert command.startswith(
+            f"mscn-hf pretrain --config {out / name}.yaml --output_dir {out / name} --resume auto"
+        )
+    table = [line.split() for line in text.splitlines() if line.startswith(("run ", "low ", "high "))]
+    low, high = (
+        next(r for r in read_results(out / name / "results.jsonl") if r.metric == "top1_accuracy")
+        for name in ("low", "high")
+    )
+    assert table[-3:] == [
+        ["run", "paper", "knn"],
+        ["low", "67.5", f"{100 * low.value:.1f}", f"[{100 * low.interval[0]:.1f},", f"{100 * low.interval[1]:.1f}]"],
+        [
+            "high",
+            "62.6",
+            f"{100 * high.value:.1f}",
+            f"[{100 * high.interval[0]:.1f},",
+            f"{100 * high.interval[1]:.1f}]",
+        ],
+    ]
+    assert "A paper (2022), table 1; top1_accuracy in %" in text
+
+    # Finished runs are not trained again; one that diverges does not stop the others.
+    written = {name: (out / name / "results.jsonl").stat().st_mtime_ns for name in ("low", "high")}
+    assert main(words) == 1
+    text = capsys.readouterr().out
+    assert "[1/3] low: finished" in text
+    assert "[2/3] high: finished" in text
+    assert "broken: the loss is " in text
+    assert ["broken", "-", "diverged"] in [line.split() for line in text.splitlines()]
+    assert written == {name: (out / name / "results.jsonl").stat().st_mtime_ns for name in written}
+
+    # Other settings are another sweep.
+    assert main([*words, "--runs", "high", "--momentum", "0.8"]) == 2
+    assert (
+        "holds a finished run with momentum 0.9, now it is 0.8: choose another --output_dir" in capsys.readouterr().err
+    )
+    assert main([*words, "--runs", "high", "--logging_steps", "1"]) == 0
+
+
+def test_settings_are_checked_before_the_first_run_trains(tmp_path, sweep_file, capsys):
+    out = tmp_path / "out"
+    assert main(["sweep", sweep_file, "--output_dir", str(out), *SMALL, "--views.*.mask_cell", "24"]) == 2
+    assert "sweep 'ratios', run 'low': " in capsys.readouterr().err
+    assert not (out / "low").exists()
+    assert main(["sweep", sweep_file, "--output_dir", str(out), "--num_train_epoch", "1"]) == 2
+    assert "unknown field 'num_train_epoch' on the command line" in capsys.readouterr().err
+
+
+def test_a_run_without_scores_is_finished_when_its_card_is_written(tmp_path, sweep_file):
+    found = sweep.read_sweep(sweep_file)
+    _, config = sweep.prepare_run(found, found.runs["low"], tmp_path / "out", ["--test_split", "none"])
+    folder = tmp_path / "out" / "low"
+    assert not sweep.is_finished(folder, config)
+    (folder / "encoder").mkdir(parents=True)
+    assert not sweep.is_finished(folder, config)
+    (folder / "encoder" / "README.md").write_text("card")
+    assert sweep.is_finished(folder, config)
+    _, config = sweep.prepare_run(found, found.runs["low"], tmp_path / "out", ["--test_split", "test"])
+    assert not sweep.is_finished(folder, config)
