@@ -82,10 +82,11 @@ class CanvasCollate:
                     broken_masks.append((sample.row.id, str(error)))
                     mask = np.full((height, width), 255, dtype=np.uint8)
                 foreground[slot, 0, :height, :width] = mask
+        labels = np.array([_class_number(sample.row.label) for sample in samples], dtype=np.int64)
         for turn, slot in enumerate(bad):
             if good:  # a batch without one good image stays black; the trainer ends such a run
                 stand_in = good[turn % len(good)]
-                for array in (canvas, valid_hw, *((foreground, share) if self.with_masks else ())):
+                for array in (canvas, valid_hw, labels, *((foreground, share) if self.with_masks else ())):
                     array[slot] = array[stand_in]
         result = {
             # BHWC in memory, BCHW in shape: the copy to planes is left to the device that makes the views
@@ -93,7 +94,7 @@ class CanvasCollate:
             "valid_hw": torch.from_numpy(valid_hw),
             "position": torch.tensor([s.position for s in samples], dtype=torch.int64),
             "epoch": samples[0].epoch,
-            "labels": torch.tensor([_class_number(s.row.label) for s in samples], dtype=torch.int64),
+            "labels": torch.from_numpy(labels),
             "ids": [s.row.id for s in samples],
             "broken": broken,
         }

@@ -8,21 +8,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
+from mscn_hf.models import any_encoder
 from mscn_hf.views.draws import Draws, Stream
 
 
 def build_encoder(fields: dict[str, Any] | None) -> PreTrainedModel:
     """Build an encoder with new weights from its config's `to_dict()`, `model_type` included."""
-    fields = dict(fields or {})
-    model_type = fields.pop("model_type", None)
-    if model_type is None:
+    if not fields or "model_type" not in fields:
         raise ValueError(f"encoder must be an encoder config's to_dict() with its model_type, got {fields or None}")
     # dtype: the encoder takes that of the network around it.
-    fields.pop("dtype", None)
-    encoder = AutoModel.from_config(AutoConfig.for_model(model_type, **fields))
+    encoder = any_encoder.build_encoder({name: value for name, value in fields.items() if name != "dtype"})
     _draw_positions(encoder)
     return encoder
 
@@ -35,12 +33,6 @@ def _draw_positions(encoder: PreTrainedModel) -> None:
         parameter = getattr(embeddings, name, None)
         if isinstance(parameter, nn.Parameter) and not parameter.is_meta and not parameter.any():
             init.trunc_normal_(parameter, std=0.02)
-
-
-def pooled_features(output: Any) -> Tensor:
-    """Return (B, F) of an encoder's output: `pooler_output`, or the class token where there is none."""
-    pooled = getattr(output, "pooler_output", None)
-    return output.last_hidden_state[:, 0] if pooled is None else pooled.flatten(start_dim=1)
 
 
 class PooledEncoder:
@@ -58,6 +50,7 @@ class PooledEncoder:
             # Views are smaller than the images that the position embeddings were made for.
             self.options["interpolate_pos_encoding"] = True
         self.size = feature_size(encoder.config)
+        self.class_token = any_encoder.has_class_token(encoder)
 
     def __call__(self, encoder: PreTrainedModel, images_BCHW: Tensor, kept_BK: Tensor | None = None) -> Tensor:
         """Return features (B, F).
@@ -69,7 +62,7 @@ class PooledEncoder:
         """
         with _patches(encoder, kept_BK):
             output = encoder(images_BCHW, **self.options)
-        return pooled_features(output)
+        return any_encoder.pooled_features(output, self.class_token).flatten(start_dim=1)
 
 
 def keep_patches(encoder: PreTrainedModel, images_BCHW: Tensor, ratio: float, keys: Tensor, view: int) -> Tensor:
@@ -93,7 +86,7 @@ def keep_patches(encoder: PreTrainedModel, images_BCHW: Tensor, ratio: float, ke
         raise ValueError(f"patch_drop needs a vision transformer, got a {encoder.config.model_type!r} encoder")
     patches = (images_BCHW.shape[-2] // side) * (images_BCHW.shape[-1] // side)
     kept = max(1, int(patches * (1.0 - ratio)))
-    order = Draws.from_keys(keys).uniform(view, Stream.PATCHES, patches).argsort(dim=1)
+    order = Draws.from_keys(keys).uniform(view, Stream.PATCHES, patches).argsort(dim=1, stable=True)
     return order[:, :kept].sort(dim=1).values.to(images_BCHW.device)
 
 

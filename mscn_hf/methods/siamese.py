@@ -134,7 +134,7 @@ class SiameseForPreTraining(PreTrainedModel):
 
         Args:
             views: V tensors (B, C, H, W); B is the same for all, H and W may differ between views.
-            keys: int64 (B,) on the CPU, what random choices (sampled negatives, dropped patches) depend on, from
+            keys: int64 (B,), what random choices (sampled negatives, dropped patches) depend on, from
                 `Draws.keys_B`; None: the rows' numbers in the joined batch.
             labels: int64 (B,), for objectives that use labels.
             targets: what `encode_targets` gave for the same views; None: computed here.

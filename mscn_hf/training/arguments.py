@@ -23,6 +23,9 @@ ENCODERS: dict[str, Any] = {
     "filtered": FilteredConfig,
     "vit_msn": ViTMSNConfig,
 }
+# Fields of a recipe that become fields of the encoder's config.
+_RESNET_FIELDS = ("depth", "width", "stem", "padding")
+_EVALUATION_FIELDS = ("image_size", "crop_ratio", "image_mean", "image_std", "high_pass_sigma")
 
 
 @dataclass
@@ -36,13 +39,15 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     dataset_revision: str | None = field(default=None, metadata={"help": "Commit, tag or branch on the Hub."})
     train_split: str = field(
-        default="train", metadata={"help": "Split to pre-train on; labels are never used for it."}
+        default="train", metadata={"help": "Split to train on; its labels are used by objective cross_entropy only."}
     )
     test_split: str | None = field(
         default=None, metadata={"help": "Split on which the final probes are scored once; none: no final probes."}
     )
     image_column: str | None = field(default=None, metadata={"help": "Found by its type where not given."})
-    label_column: str | None = field(default=None, metadata={"help": "Only for probes; found by usual names."})
+    label_column: str | None = field(
+        default=None, metadata={"help": "For probes and cross_entropy; found by usual names."}
+    )
     canvas_size: int = field(default=512, metadata={"help": "Side in pixels of the uint8 square that workers fill."})
     window_mb: int = field(
         default=1024,
@@ -52,7 +57,8 @@ class DataArguments:
         default=None, metadata={"help": "Length of a pass, only for remote sources that tell no row count."}
     )
     max_broken_share: float = field(
-        default=0.01, metadata={"help": "The run ends when more than this share of the images cannot be decoded."}
+        default=0.01,
+        metadata={"help": "The run ends when more than this share of images, or of masks, cannot be decoded."},
     )
 
     def __post_init__(self) -> None:
@@ -95,7 +101,7 @@ class ModelArguments:
     image_size: int = field(default=224, metadata={"help": "Crop on which the published encoder is evaluated."})
     crop_ratio: float = field(default=0.875, metadata={"help": "Evaluation crop divided by the resized shorter side."})
     encoder_fields: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Further fields of the encoder's config, such as hidden_sizes."}
+        default=None, metadata={"help": "More fields of the encoder's config, or of timm.create_model for filtered."}
     )
     objective: str = field(
         default="info_nce",
@@ -134,6 +140,7 @@ class ModelArguments:
                 f"got {self.architecture!r} for {self.model_type!r}"
             )
         fields = dict(self.encoder_fields or {})  # type: ignore[arg-type]
+        self._refuse_ignored(fields)
         evaluation = {
             "image_size": self.image_size,
             "crop_ratio": self.crop_ratio,
@@ -157,6 +164,19 @@ class ModelArguments:
             **evaluation,
             **fields,
         )
+
+    def _refuse_ignored(self, encoder_fields: dict[str, Any]) -> None:
+        """Settings that this type of encoder would ignore, or that are given in two places."""
+        resnet = self.model_type in ("mscn", "relicv2")
+        for name in _RESNET_FIELDS if not resnet else ():
+            value, default = getattr(self, name), getattr(type(self), name)
+            if value != default:
+                raise ValueError(
+                    f"{name} {value!r} is for ResNets, and model_type is {self.model_type!r}: leave it out"
+                )
+        for name in (*_EVALUATION_FIELDS, *(_RESNET_FIELDS if resnet else ())):
+            if name in encoder_fields:
+                raise ValueError(f"encoder_fields names {name!r}, which is a field of the recipe itself: set it there")
 
     def preprocessor(self, image_mean: tuple[float, ...], image_std: tuple[float, ...]) -> dict[str, Any]:
         """The published encoder's preprocessor_config.json."""

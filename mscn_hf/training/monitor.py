@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
 from mscn_hf.evaluation.analysis import rankme
 from mscn_hf.evaluation.knn import knn_predict
-from mscn_hf.methods.encoding import pooled_features
+from mscn_hf.models.any_encoder import has_class_token, pooled_features
 
 logger = logging.getLogger(__name__)
 
@@ -97,11 +97,11 @@ class OnlineMonitor(TrainerCallback):
         was_training = encoder.training
         encoder.eval()
         try:
-            device = next(encoder.parameters()).device
+            device, class_token = next(encoder.parameters()).device, has_class_token(encoder)
             parts = []
             for start in range(0, len(self.images), _BATCH):
                 batch = self.images[start : start + _BATCH].to(device=device, dtype=torch.float32)
-                parts.append(pooled_features(encoder(batch)).float().cpu())
+                parts.append(pooled_features(encoder(batch), class_token).flatten(1).float().cpu())
             features = torch.cat(parts)
         finally:
             encoder.train(was_training)

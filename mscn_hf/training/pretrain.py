@@ -23,12 +23,19 @@ from mscn_hf.models.preprocessing import save_preprocessor
 from mscn_hf.views import ViewCollator, draw_contact_sheet
 
 from .checkpoints import RECIPE, choose_start, remove_half_written
+from .checks import check_run
 from .curves import draw_curves
 from .monitor import OnlineMonitor, monitor_images
 from .recipe_file import RunConfig, parse_run
 from .trainer import SiameseTrainer
 
 logger = logging.getLogger(__name__)
+
+# What, with another value in the middle of a run, would make another run of it.
+_SCHEDULES = (
+    "ema_schedule", "lr_end_ratio", "lr_scheduler_type", "lr_start_ratio", "max_grad_norm", "momentum",
+    "schedule_stretch", "trust_coefficient", "warmup_epochs", "weight_decay_end",
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     many = config.training.world_size
     launcher = "mscn-hf pretrain" if many == 1 else f"accelerate launch --num_processes {many} training/pretrain.py"
     command = f"{launcher} {shlex.join(arguments)}"
+    check_run(config)
     check_scoring(config)
     pretrain(config, command)
     finish_run(config, command)
@@ -57,10 +65,12 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
     """Trains as the recipe says and leaves `encoder/`, `views.png`, `curves.png`, `recipe.yaml` in the output folder.
 
     Raises:
+        ValueError, TypeError: settings that do not fit together.
         SourceError: data that cannot be opened, or fewer rows than one batch a process.
         FileExistsError: the output folder holds a run and `resume` was not given.
         BrokenImagesError: too many images cannot be decoded.
     """
+    check_run(config)
     args, out = config.training, Path(str(config.training.output_dir))
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
@@ -164,9 +174,7 @@ def make_collator(config: RunConfig) -> ViewCollator:
 
 def make_model(config: RunConfig) -> SiameseForPreTraining:
     """The pre-training network with new weights, in the memory format and with the batch norm of the run."""
-    encoder = config.model.encoder_config(config.views.image_mean, config.views.image_std)
-    _check_filter(config, getattr(encoder, "high_pass_sigma", None))
-    model = SiameseForPreTraining(config.model.siamese_config(encoder, config.views))
+    model = SiameseForPreTraining(check_run(config))
     args = config.training
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -215,16 +223,6 @@ def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: Ima
     return draw_contact_sheet(collator, next(iter(ExactLoader(order, collator, count))), path, count)
 
 
-def _check_filter(config: RunConfig, sigma: float | None) -> None:
-    """An encoder trained on filtered views collapses without its filter, and with another one is off."""
-    of_views = {name: spec.high_pass_sigma for name, spec in config.views.views.items()}
-    if any(value != sigma for value in of_views.values()):
-        raise ValueError(
-            f"high_pass_sigma of the encoder ({sigma}) and of the views ({of_views}) must be equal: the encoder "
-            "filters its input itself when it is used"
-        )
-
-
 def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
     args = config.training
     return {
@@ -240,8 +238,8 @@ def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "optimizer": args.optimizer,
         "base_learning_rate": args.base_learning_rate,
         "weight_decay": args.weight_decay,
-        "objective": [config.model.objective, config.model.objective_params],
-        "network": dataclasses.asdict(config.model),
+        "schedules": {name: getattr(getattr(args, name), "value", getattr(args, name)) for name in _SCHEDULES},
+        "network": {name: value for name, value in dataclasses.asdict(config.model).items() if name != "method"},
     }
 
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """A recipe file and command-line overrides -> the run's arguments. A key that nothing knows is an error."""
 
+import copy
 import dataclasses
-import difflib
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,13 @@ import yaml
 from transformers import HfArgumentParser
 
 from mscn_hf.resources import find_resource
-from mscn_hf.views.recipe import ViewRecipe, ViewSpec
+from mscn_hf.views.recipe import ViewRecipe
 
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
+from .fields import KINDS, MAPPINGS, VIEW_KEYS, as_mapping, check_field, read_word, set_field
 
-_KINDS = (DataArguments, ModelArguments, PretrainingArguments)
 # Now, because HfArgumentParser rewrites the types of the fields it has seen.
-_OPTIONAL = {f.name for kind in _KINDS for f in dataclasses.fields(kind) if "None" in str(f.type)}
-_VIEW_KEYS = tuple(f.name for f in dataclasses.fields(ViewRecipe))
+_OPTIONAL = {f.name for kind in KINDS for f in dataclasses.fields(kind) if "None" in str(f.type)}
 
 
 @dataclass
@@ -37,42 +36,47 @@ class RunConfig:
             yaml.safe_dump(self.document, stream, sort_keys=False, allow_unicode=True)
 
 
-def parse_run(argv: list[str]) -> RunConfig:
+def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) -> RunConfig:
     """Arguments of `training/pretrain.py`: `--config RECIPE --any_field value --views.NAME.FIELD value`.
 
-    RECIPE is a path or the name of a recipe that ships with the package. Values on the command line win.
+    RECIPE is a path or the name of a recipe that ships with the package. Values on the command line win, the later
+    over the earlier; `--views.*.FIELD` is a field of all views, `--objective_params.KEY` one entry of a mapping.
+
+    Args:
+        argv: the words.
+        document: content of the recipe, where it is not to be read from the file that `--config` names.
 
     Raises:
         ValueError: an unknown key (the nearest known one is named), or a value that a field refuses.
         FileNotFoundError: no such recipe.
     """
     config, overrides = _split(argv)
-    document = _read(config) if config else {}
-    views = {key: document.pop(key) for key in _VIEW_KEYS if key in document}
-    known = [f.name for kind in _KINDS for f in dataclasses.fields(kind) if f.init]
+    if document is None:
+        document = _read(config) if config else {}
     for key in document:
-        _known(key, [*known, *_VIEW_KEYS], f"in {config}")
-    document = {key: None if value == "" else value for key, value in document.items()}
+        check_field(key, f" in {config}")
+    document = {key: None if value == "" else copy.deepcopy(value) for key, value in document.items()}
     flags: list[str] = []
     for key, values in overrides:
-        name = key.replace("-", "_")
-        if name.split(".")[0] in _VIEW_KEYS:
-            _set_nested(views, name, [None if v.lower() == "none" else yaml.safe_load(v) for v in values])
+        name = _field_name(key)
+        field = name.split(".")[0]
+        if field in VIEW_KEYS or field in MAPPINGS:
+            read = [read_word(word) for word in values]
+            set_field(document, name, read[0] if len(read) == 1 else read, " on the command line")
             continue
-        _known(name, [*known, *_VIEW_KEYS], "on the command line")
+        check_field(name, " on the command line")
         if [v.lower() for v in values] in (["none"], ["null"]):
             document[name] = None
         else:
             flags += [f"--{name}", *values]
+    views = {key: document.pop(key) for key in VIEW_KEYS if key in document}
+    mappings = {name: as_mapping(name, document.pop(name)) for name in MAPPINGS if name in document}
     _refuse_conflicts({*document, *(key.replace("-", "_") for key, _ in overrides)}, document, overrides)
-    parser = HfArgumentParser(_KINDS, allow_abbrev=False)  # type: ignore[arg-type]
-    parser.set_defaults(**{k: json.dumps(v) if isinstance(v, dict) else v for k, v in document.items()})
+    parser = HfArgumentParser(KINDS, allow_abbrev=False)  # type: ignore[arg-type]
+    parser.set_defaults(**document)
     data, model, training = parser.parse_args_into_dataclasses(flags)
-    for arguments in (model,):
-        for name in ("encoder_fields", "objective_params", "predictor_of_view", "patch_drop"):
-            value = getattr(arguments, name)
-            if isinstance(value, str):
-                setattr(arguments, name, json.loads(value))
+    for name, mapping in mappings.items():
+        setattr(model, name, mapping)
     recipe = ViewRecipe.from_dict(views)
     return RunConfig(data, model, training, recipe, _document(data, model, training, recipe, document, overrides))
 
@@ -88,7 +92,7 @@ def _read(config: str) -> dict[str, Any]:
     return document
 
 
-def _split(argv: list[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
+def _split(argv: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
     config = None
     overrides: list[tuple[str, list[str]]] = []
     for word in argv:
@@ -103,16 +107,16 @@ def _split(argv: list[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
         if key == "config":
             if len(values) != 1:
                 raise ValueError(f"--config takes one recipe, got {values}")
+            if config is not None:
+                raise ValueError(f"--config is given twice, {config!r} and {values[0]!r}: a run has one recipe")
             config = values[0]
     return config, [(k, v) for k, v in overrides if k != "config"]
 
 
-def _known(key: str, known: list[str], where: str) -> None:
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        raise ValueError(
-            f"unknown field {key!r} {where}" + (f"; the nearest known field is {near[0]!r}" if near else "")
-        )
+def _field_name(key: str) -> str:
+    """`--num-train-epochs` is `num_train_epochs`; names of views and of a mapping's entries stay as they are."""
+    parts = key.split(".")
+    return ".".join(part.replace("-", "_") if n in (0, 2) else part for n, part in enumerate(parts))
 
 
 def _refuse_conflicts(given: set[str], document: dict[str, Any], overrides: list[tuple[str, list[str]]]) -> None:
@@ -126,21 +130,6 @@ def _refuse_conflicts(given: set[str], document: dict[str, Any], overrides: list
     for name, value in document.items():
         if value is None and name not in _OPTIONAL:
             raise ValueError(f"field {name!r} needs a value, got none")
-
-
-def _set_nested(views: dict[str, Any], name: str, values: list[Any]) -> None:
-    value = values[0] if len(values) == 1 else values
-    parts = name.split(".")
-    if parts[0] != "views":
-        views[parts[0]] = value
-        return
-    if len(parts) != 3:
-        raise ValueError(f"a field of a view is written --views.NAME.FIELD value, got --{name}")
-    specs = views.setdefault("views", {})
-    if parts[1] not in specs:
-        raise ValueError(f"there is no view {parts[1]!r} in --{name}; the recipe has {sorted(specs)}")
-    _known(parts[2], [f.name for f in dataclasses.fields(ViewSpec)], f"of view {parts[1]!r} on the command line")
-    specs[parts[1]] = {**(specs[parts[1]] or {}), parts[2]: value}
 
 
 def _document(

@@ -14,6 +14,7 @@ import yaml
 from mscn_hf.evaluation.results import Result, read_results
 
 from .checkpoints import RECIPE
+from .checks import check_run
 from .pretrain import main as pretrain
 from .recipe_file import RunConfig, parse_run
 from .sweep_file import Sweep, SweepRun, read_sweep
@@ -21,6 +22,8 @@ from .trainer import NonFiniteLossError
 
 # Fields that may change between two calls of a sweep without making it another one.
 _FREE = {"output_dir", "resume", "num_threads", "dataloader_num_workers", "logging_steps", "save_steps"}
+# What a sweep gives each of its runs by itself.
+_OWN = {"config", "output_dir", "resume"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +43,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     first is trained.
 
     Raises:
-        ValueError: an unknown run or field, or a finished run with other settings in the same folder.
+        ValueError: an unknown run or field, a field that the sweep sets itself, or a finished run with other settings
+            in the same folder.
         FileNotFoundError: no such sweep or recipe.
     """
+    _refuse_own(overrides)
     sweep = read_sweep(args.sweep, args.small)
     runs = sweep.choose(args.runs)
     if args.list:
@@ -52,6 +57,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     plan = [(one, *prepare_run(sweep, one, out, overrides)) for one in runs]
     for one, _, config in plan:
         _check_finished(out / one.name, config)
+    for one in runs:
+        write_recipe(sweep, one, out)
     diverged = set()
     for number, (one, words, config) in enumerate(plan, start=1):
         main_process = config.training.process_index == 0
@@ -118,16 +125,28 @@ def format_sweep(
 
 
 def prepare_run(sweep: Sweep, one: SweepRun, out: Path, overrides: Sequence[str] = ()) -> tuple[list[str], RunConfig]:
-    """Writes a run's recipe beside its folder; returns the words of its `mscn-hf pretrain` and what they mean.
+    """The words of a run's `mscn-hf pretrain` and what they mean, checked; writes nothing.
 
     Args:
         sweep, one: the sweep and one of its runs.
-        out: folder of the sweep; the recipe is `out/<run>.yaml`, the run's folder `out/<run>`.
+        out: folder of the sweep; the recipe will be `out/<run>.yaml`, the run's folder `out/<run>`.
         overrides: words `--field value`; `--views.*.field` is a field of all views of this run.
 
     Raises:
         ValueError, TypeError: settings that do not fit together, with the names of sweep and run.
     """
+    recipe = out / f"{one.name}.yaml"
+    words = ["--config", str(recipe), "--output_dir", str(out / one.name), "--resume", "auto", *overrides]
+    try:
+        config = parse_run(words, one.document)
+        check_run(config)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"sweep {sweep.name!r}, run {one.name!r}: {error}") from error
+    return words, config
+
+
+def write_recipe(sweep: Sweep, one: SweepRun, out: Path) -> None:
+    """Writes a run's recipe to `out/<run>.yaml`, beside its folder."""
     recipe = out / f"{one.name}.yaml"
     text = f"# Run {one.name} of the sweep {sweep.name}.\n" + yaml.safe_dump(one.document, sort_keys=False)
     recipe.parent.mkdir(parents=True, exist_ok=True)
@@ -135,30 +154,16 @@ def prepare_run(sweep: Sweep, one: SweepRun, out: Path, overrides: Sequence[str]
     temporary = recipe.with_name(f".{recipe.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, recipe)
-    words = ["--config", str(recipe), "--output_dir", str(out / one.name), "--resume", "auto"]
-    words += _for_all_views(overrides, list(one.document.get("views") or {}))
-    try:
-        config = parse_run(words)
-        encoder = config.model.encoder_config(config.views.image_mean, config.views.image_std)
-        config.model.siamese_config(encoder, config.views)
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"sweep {sweep.name!r}, run {one.name!r}: {error}") from error
-    return words, config
 
 
-def _for_all_views(words: Sequence[str], views: list[str]) -> list[str]:
-    """`--views.*.FIELD VALUE` as one option for each view."""
-    options: list[list[str]] = []
-    for word in words:
-        if word.startswith("--") or not options:
-            options.append([word])
-        else:
-            options[-1].append(word)
-    spread = []
-    for option in options:
-        names = views if option[0].startswith("--views.*.") else [""]
-        spread += [[option[0].replace(".*.", f".{name}.", 1) if name else option[0], *option[1:]] for name in names]
-    return [word for option in spread for word in option]
+def _refuse_own(overrides: Sequence[str]) -> None:
+    for word in overrides:
+        name = word[2:].partition("=")[0].replace("-", "_")
+        if word.startswith("--") and name in _OWN:
+            raise ValueError(
+                f"{word.partition('=')[0]} cannot be changed: a sweep gives each run its own {name}; --output_dir is "
+                "the folder of the sweep"
+            )
 
 
 def _check_finished(folder: Path, config: RunConfig) -> None:
@@ -179,7 +184,9 @@ def _scores(folder: Path, metric: str) -> dict[str, Result]:
     """The run's own Results of one metric, by protocol; of several the last one counts."""
     path = folder / "results.jsonl"
     found = read_results(path) if path.is_file() else []
-    return {r.protocol: r for r in found if r.metric == metric and r.model == str(folder / "encoder")}
+    # The folder may have been spelled differently when the run was scored.
+    own = (folder.name, "encoder")
+    return {r.protocol: r for r in found if r.metric == metric and Path(r.model).parts[-2:] == own}
 
 
 def _cell(result: Result | None) -> str:

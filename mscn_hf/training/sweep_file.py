@@ -2,8 +2,6 @@
 """A sweep file -> one recipe for each run of an ablation."""
 
 import copy
-import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,16 +11,10 @@ from typing import Any
 import yaml
 
 from mscn_hf.resources import find_resource
-from mscn_hf.views.recipe import ViewRecipe, ViewSpec
+from mscn_hf.views.checks import nearest
 
-from .arguments import DataArguments, ModelArguments, PretrainingArguments
+from .fields import set_field
 
-_FIELDS = [
-    f.name for k in (DataArguments, ModelArguments, PretrainingArguments) for f in dataclasses.fields(k) if f.init
-]
-_FIELDS += [f.name for f in dataclasses.fields(ViewRecipe)]
-_VIEW_FIELDS = [f.name for f in dataclasses.fields(ViewSpec)]
-_MAPPINGS = ("objective_params", "encoder_fields", "predictor_of_view", "patch_drop")
 _SWEEP_KEYS = ("paper", "table", "metric", "recipe", "set", "runs", "small")
 _SMALL_KEYS = ("recipe", "set", "runs")
 _RUN_KEYS = ("recipe", "set", "paper")
@@ -71,7 +63,7 @@ class Sweep:
         wanted = list(names)
         for name in wanted:
             if name not in self.runs:
-                raise ValueError(f"sweep {self.name!r} has no run {name!r}{_nearest(name, self.runs)}")
+                raise ValueError(f"sweep {self.name!r} has no run {name!r}{nearest(name, self.runs)}")
         return [run for run in self.runs.values() if run.name in wanted]
 
 
@@ -134,56 +126,20 @@ def apply_changes(document: Mapping[str, Any], changes: Mapping[str, Any], where
         where: named in errors.
 
     Raises:
-        ValueError: an unknown field or view.
+        ValueError: an unknown field or view, or a key that is no text.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     for key in sorted(changes, key=_generality):
         try:
-            _set(changed, key, copy.deepcopy(changes[key]))
+            set_field(changed, key, copy.deepcopy(changes[key]))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
     return changed
 
 
-def _generality(key: str) -> tuple[int, bool]:
+def _generality(key: Any) -> tuple[int, bool]:
     """Sorts `views` before `views.a` before `views.*.size` before `views.a.size`."""
-    return key.count("."), "*" not in key
-
-
-def _set(document: dict[str, Any], key: str, value: Any) -> None:
-    field, *rest = key.split(".")
-    if field not in _FIELDS:
-        raise ValueError(f"unknown field {key!r}{_nearest(field, _FIELDS)}")
-    if not rest:
-        document[field] = value
-    elif field == "views" and len(rest) <= 2:
-        _set_view(document.setdefault("views", {}), rest, value)
-    elif field in _MAPPINGS and len(rest) == 1:
-        document[field] = {**(document.get(field) or {}), rest[0]: value}
-    else:
-        raise ValueError(f"field {key!r} is nested too deeply, or {field!r} is no mapping")
-
-
-def _set_view(views: dict[str, Any], rest: list[str], value: Any) -> None:
-    if len(rest) == 1:
-        if value is None:
-            _known_view(rest[0], views)
-            del views[rest[0]]
-        else:
-            views[rest[0]] = value
-        return
-    name, field = rest
-    if field not in _VIEW_FIELDS:
-        raise ValueError(f"unknown field {field!r} of view {name!r}{_nearest(field, _VIEW_FIELDS)}")
-    if name != "*":
-        _known_view(name, views)
-    for view in views if name == "*" else [name]:
-        views[view] = {**(views[view] or {}), field: value}
-
-
-def _known_view(name: str, views: Mapping[str, Any]) -> None:
-    if name not in views:
-        raise ValueError(f"there is no view {name!r}; the recipe has {', '.join(views)}")
+    return str(key).count("."), "*" not in str(key)
 
 
 def _read_recipe(recipe: Any, where: str) -> dict[str, Any]:
@@ -207,7 +163,7 @@ def _mapping(value: Any, where: str, known: Iterable[str] | None = None) -> dict
         raise ValueError(f"{where} must be a mapping, got {value!r}")
     for key in value if known else ():
         if key not in known:  # type: ignore[operator]
-            raise ValueError(f"{where}: unknown key {key!r}{_nearest(str(key), known)}")  # type: ignore[arg-type]
+            raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")  # type: ignore[arg-type]
     return value
 
 
@@ -216,9 +172,3 @@ def _paper(run: Mapping[str, Any], where: str) -> float | None:
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 100):
         raise ValueError(f"{where}: paper must be a score in percent, got {score!r}")
     return score
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}" if len(known) < 40 else ""

@@ -23,6 +23,7 @@ from mscn_hf.views.draws import Draws
 
 from .arguments import PretrainingArguments
 from .checkpoints import MARKER, mark_complete
+from .checks import check_memory_flat
 from .monitor import OnlineMonitor
 from .optimizer import build_optimizer, decay_exempt
 from .schedules import cosine_between, cosine_ema, linear_ema, warmup_cosine
@@ -116,16 +117,7 @@ class SiameseTrainer(Trainer):
             own.append(TargetUpdate(model.config.ema, args.ema_schedule, args.schedule_stretch))
         if args.weight_decay_end is not None:
             own.append(WeightDecaySchedule(args.weight_decay, args.weight_decay_end, args.schedule_stretch))
-        if args.memory_flat and not model.objective.per_view:
-            raise ValueError(
-                f"memory_flat: the loss of {model.config.objective} compares online views with one another, so all of "
-                "them are held at a time; train it without memory_flat"
-            )
-        if args.memory_flat and model.config.predictor_of_view is not None and args.world_size > 1:
-            raise ValueError(
-                "memory_flat joins the gradients of all processes with the last view, which does not pass every "
-                "predictor: use predictor_of_view without memory_flat, or one process"
-            )
+        check_memory_flat(args, model.config)
         if monitor is not None:
             own.append(monitor)
         self.loader, self.collator, self.monitor = loader, collator, monitor
@@ -213,7 +205,7 @@ class SiameseTrainer(Trainer):
             views = [images_BCHW.contiguous(memory_format=torch.channels_last) for images_BCHW in views]
         prepared = {"views": views, "keys": Draws(self.args.seed, inputs["epoch"], inputs["position"]).keys_B}
         if self.model.objective.uses_labels:
-            prepared["labels"] = inputs["labels"].to(self.args.device)
+            prepared["labels"] = inputs["labels"]  # on the CPU, where looking at them makes no device wait
         return prepared
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
@@ -336,16 +328,17 @@ class SiameseTrainer(Trainer):
         }
         self.broken += broken
         self.seen += seen
-        where = f"see {self.args.output_dir}/broken_images.jsonl"
         if useless_batches:
+            where = f"see {self.args.output_dir}/broken_images.jsonl"
             raise BrokenImagesError(f"a whole batch of images cannot be decoded; {where}")
         per_pass = len(self.loader) * self.args.per_device_train_batch_size * self.args.world_size
         judged = max(self.seen, min(_FEWEST_IMAGES_JUDGED, per_pass))
-        if self.broken > self.max_broken_share * judged:
-            raise BrokenImagesError(
-                f"{self.broken} of {self.seen} images cannot be decoded, more than max_broken_share="
-                f"{self.max_broken_share:g} allows; {where}"
-            )
+        for what, count in (("images", self.broken), ("masks", self.masks["broken"])):
+            if count > self.max_broken_share * judged:
+                raise BrokenImagesError(
+                    f"{count} of {self.seen} {what} cannot be decoded, more than max_broken_share="
+                    f"{self.max_broken_share:g} allows; see {self.args.output_dir}/broken_{what}.jsonl"
+                )
 
     # ---- record of consumed samples
 

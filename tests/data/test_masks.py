@@ -289,6 +289,17 @@ def test_a_stand_in_brings_its_own_mask():
     assert len(lost["broken"]) == 1 and lost["foreground_share"].isnan().all()
 
 
+def test_a_stand_in_brings_its_own_label():
+    good = saved(Image.new("RGB", (8, 8), "red"))
+    samples = [
+        Sample(ImageRow(f"0/{number}", data, None, label), number, 0)
+        for number, (data, label) in enumerate([(b"no image", 1), (good, 2), (b"no image", 3)])
+    ]
+    batch = CanvasCollate(8)(samples)
+    assert batch["labels"].tolist() == [2, 2, 2]
+    assert [name for name, _ in batch["broken"]] == ["0/0", "0/2"]
+
+
 def half(mode: str, low, high) -> Image.Image:
     if mode == "I;16":  # PIL's paste writes its low byte only
         return Image.fromarray(np.repeat(np.array([[high, low]], np.uint16), 4, 1).repeat(4, 0))

@@ -100,11 +100,11 @@ def test_simclr_takes_large_and_small_views(encoder_config, views) -> None:
     model = build(encoder_config, projector=[16, 6], pairing="all", target_views=[0, 1])
     every = copy.deepcopy(model)
     every.config.target_views = None
-    with_all, with_large = float(every(four).loss), float(model(four).loss)
+    with_all, with_large = every(four).loss.item(), model(four).loss.item()
     # The pair of the two small views alone makes the difference: 6 pairs against 5.
     small_pair = copy.deepcopy(model)
     small_pair.config.target_views = None
-    small_loss = float(small_pair(four[2:]).loss)
+    small_loss = small_pair(four[2:]).loss.item()
     assert 6 * with_all == pytest.approx(5 * with_large + small_loss, rel=1e-5)
 
 

@@ -3,6 +3,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from transformers import AutoImageProcessor, AutoModel, ViTMSNModel
 from mscn_hf.data import SourceError
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.models import FilteredModel, MSCNModel, ReLICv2Model
+from mscn_hf.training.arguments import DataArguments
 from mscn_hf.training.pretrain import pretrain
 from mscn_hf.training.recipe_file import parse_run
-from mscn_hf.training.trainer import WeightDecaySchedule
+from mscn_hf.training.trainer import BrokenImagesError, WeightDecaySchedule
 
 PLAIN = {k: v for k, v in TINY_RECIPE.items() if k not in ("objective", "predictor", "ema", "high_pass_sigma")}
 TWO = {"views": {"a": {"size": 24}, "b": {"size": 24}}}
@@ -181,8 +183,14 @@ def test_view_by_view_on_two_processes(tmp_path, photo_folder):
     recipe = write(tmp_path, photo_folder, METHODS["relicv2"][0])
     for flat in ("False", "True"):
         words = ["--max_steps", "2", "--monitor_epochs", "0", "--test_split", "none", "--memory_flat", flat]
+        words += ["--logging_steps", "1"]
         done = run_pretrain(tmp_path, 2, "--config", recipe, "--output_dir", str(tmp_path / flat), *words)
         assert done.returncode == 0, done.stderr[-3000:]
+    one, other = lines(tmp_path / "False"), lines(tmp_path / "True")
+    for key in ("loss", "grad_norm"):
+        ours = [line[key] for line in other if key in line]
+        assert ours == pytest.approx([line[key] for line in one if key in line], rel=1e-4)
+        assert len(ours) == 2
     plain, flat = (SiameseForPreTraining.from_pretrained(tmp_path / f / "checkpoint-2") for f in ("False", "True"))
     for key, tensor in plain.state_dict().items():
         torch.testing.assert_close(flat.state_dict()[key], tensor, rtol=1e-3, atol=1e-5, msg=key)
@@ -203,11 +211,22 @@ def test_view_by_view_on_two_processes(tmp_path, photo_folder):
         ("vicreg", ["--architecture", "convnext_tiny"], "architecture is timm's name of a network for model_type"),
         ("msn", ["--weight_decay", "0"], "weight_decay_end 0.4 needs a positive weight_decay"),
         ("vicreg", ["--lr_end_ratio", "0.1", "--lr_scheduler_type", "linear"], "are for the cosine schedule"),
+        ("msn", ["--depth", "18"], "depth 18 is for ResNets, and model_type is 'vit_msn': leave"),
+        ("mscn_timm", ["--padding", "same"], "padding 'same' is for ResNets, and model_type is 'filtered'"),
+        ("msn", ["--encoder_fields.image_size", "32"], "encoder_fields names 'image_size', which is a field of the"),
+        ("vicreg", ["--encoder_fields.depth", "18"], "encoder_fields names 'depth', which is a field of the recipe"),
+        ("vicreg", ["--views.b", "none"], "vicreg needs at least 2 views of each image, the recipe has 1"),
+        ("byol_predictors", ["--predictor_of_view.b", "2"], "predictor_of_view must number its predictors 0, 1"),
+        ("vicreg", ["--projector", "16", "0"], "a head needs a list of sizes of at least 1"),
+        ("vicreg", ["--patch_drop.a", "0.5"], "patch_drop needs a vision transformer, got a 'mscn' encoder"),
+        ("mscn_timm", ["--high_pass_sigma", "2.0"], "high_pass_sigma of the encoder .* must be equal"),
         ("vicreg", ["--ema_schedule", "quick"], "ema_schedule must be cosine, linear or constant"),
     ],
 )
-def test_what_does_not_fit_is_said_before_training(tmp_path, photo_folder, name, words, message):
+def test_what_does_not_fit_is_said_before_training(tmp_path, photo_folder, monkeypatch, name, words, message):
     recipe = write(tmp_path, photo_folder, METHODS[name][0])
+    # Before the data is opened, and before any weight is made.
+    monkeypatch.setattr(DataArguments, "open", lambda *_, **__: pytest.fail("the data was opened first"))
     with pytest.raises(ValueError, match=message):
         pretrain(parse_run(["--config", recipe, "--output_dir", str(tmp_path / "run"), *words]))
 
@@ -232,7 +251,11 @@ def test_backgrounds_are_removed_by_a_column_of_masks(tmp_path):
     views = {**MULTI_CROP["views"], "large_odd": {**MULTI_CROP["views"]["large_odd"], "background_p": 1.0}}
     fields = {**METHODS["relicv2"][0], "views": views, "mask_source": "saliency", "monitor_epochs": 0}
     recipe, out = write(tmp_path, str(tmp_path / "data"), fields), tmp_path / "run"
-    pretrain(parse_run(["--config", recipe, "--output_dir", str(out), "--num_train_epochs", "1"]))
+    words = ["--config", recipe, "--output_dir", str(out), "--num_train_epochs", "1"]
+    with pytest.raises(BrokenImagesError, match=r"1 of \d+ masks cannot be decoded, more than max_broken_share"):
+        pretrain(parse_run(words))
+    shutil.rmtree(out)
+    pretrain(parse_run([*words, "--max_broken_share", "0.1"]))
     facts = json.loads((out / "encoder" / "training.json").read_text())
     # One empty mask in each of the two views that use masks, one broken file: 40 images in one pass.
     assert facts["masks"] == {"broken": 1, "too_small": 2}

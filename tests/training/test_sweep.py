@@ -2,12 +2,13 @@
 """A sweep trains its runs once, goes on where it was stopped, and compares what was scored."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from mscn_hf.cli import main
-from mscn_hf.evaluation.results import read_results
+from mscn_hf.evaluation.results import Result, append_results, read_results
 from mscn_hf.training import sweep
 
 SMALL = (
@@ -113,6 +114,54 @@ def test_settings_are_checked_before_the_first_run_trains(tmp_path, sweep_file, 
     assert not (out / "low").exists()
     assert main(["sweep", sweep_file, "--output_dir", str(out), "--num_train_epoch", "1"]) == 2
     assert "unknown field 'num_train_epoch' on the command line" in capsys.readouterr().err
+    # What only the network and the trainer would find out.
+    assert main(["sweep", sweep_file, "--output_dir", str(out), "--views.*.high_pass_sigma", "2.0"]) == 2
+    assert "run 'low': high_pass_sigma of the encoder" in capsys.readouterr().err
+    assert not out.exists(), "nothing is written before all runs are checked"
+
+
+@pytest.mark.parametrize("words", [["--config", "x"], ["--config=x"], ["--resume", "none"], ["--output-dir", "x"]])
+def test_what_a_sweep_sets_itself_is_refused(tmp_path, sweep_file, words, capsys):
+    assert main(["sweep", sweep_file, "--output_dir", str(tmp_path / "out"), *words]) == 2
+    assert f"{words[0].partition('=')[0]} cannot be changed: a sweep gives each run its own" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_recipes_of_a_finished_sweep_stay_when_another_is_refused(tmp_path, sweep_file, capsys):
+    found, out = sweep.read_sweep(sweep_file), tmp_path / "out"
+    _, config = sweep.prepare_run(found, found.runs["high"], out, ["--test_split", "none"])
+    (out / "high" / "encoder").mkdir(parents=True)
+    (out / "high" / "encoder" / "README.md").write_text("card")
+    config.write(out / "high" / "recipe.yaml")
+    for name in ("low", "high"):
+        (out / f"{name}.yaml").write_text("as it was")
+    words = ["--test_split", "none", "--momentum", "0.8"]
+    assert main(["sweep", sweep_file, "--output_dir", str(out), "--runs", "low", "high", *words]) == 2
+    assert "holds a finished run with momentum 0.9" in capsys.readouterr().err
+    assert [(out / f"{name}.yaml").read_text() for name in ("low", "high")] == ["as it was"] * 2
+
+
+def test_scores_are_found_however_the_folder_was_spelled(tmp_path, sweep_file, monkeypatch):
+    found, out = sweep.read_sweep(sweep_file), tmp_path / "out"
+    common = {
+        "protocol": "knn",
+        "metric": "top1_accuracy",
+        "dataset": "photos",
+        "split": "test",
+        "num_examples": 4,
+        "selection": "none",
+    }
+    (out / "low").mkdir(parents=True)
+    results = [
+        Result(**common, model="runs/out/low/encoder", value=0.5),
+        Result(**{**common, "protocol": "linear"}, model="pixels", value=0.25),
+    ]
+    append_results(out / "low" / "results.jsonl", results)
+    monkeypatch.chdir(tmp_path)
+    for spelled in (Path("out"), Path("../") / tmp_path.name / "out", out):
+        lines = sweep.format_sweep(found, [found.runs["low"]], spelled).splitlines()
+        assert lines[0].split() == ["run", "paper", "knn"]
+        assert lines[2].split() == ["low", "67.5", "50.0"]
 
 
 def test_a_run_without_scores_is_finished_when_its_card_is_written(tmp_path, sweep_file):

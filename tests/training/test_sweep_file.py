@@ -4,6 +4,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import pytest
 import yaml
@@ -38,7 +39,10 @@ def test_every_run_of_a_sweep_that_ships_is_valid_and_unlike_the_others(tmp_path
 @pytest.mark.parametrize("name", list_resources("sweeps"))
 def test_a_sweep_that_ships_says_what_it_is_and_how_to_run_it(name):
     text = find_resource("sweeps", name).read_text()
-    assert f"# Command: mscn-hf sweep {name} " in text
+    recipe = find_resource("recipes", yaml.safe_load(text)["recipe"]).read_text()
+    processes = re.search(r"accelerate launch --num_processes (\d+) ", recipe).group(1)
+    assert f"# Command: accelerate launch --num_processes {processes} -m mscn_hf.cli sweep {name} " in text
+    assert f"# On two CPU cores: mscn-hf sweep {name} --small " in text
     sweep = read_sweep(name)
     assert sweep.paper in ("Masked Siamese ConvNets (Jing et al. 2022)", "ReLICv2 (Tomasev et al. 2022)")
     scores = [run.paper for run in sweep.runs.values()]
@@ -155,6 +159,9 @@ def test_what_is_more_special_wins_and_the_recipe_stays_as_it_was():
         ({"views.e.mask_p": 0.1}, "there is no view 'e'; the recipe has a, b, c"),
         ({"views.e": None}, "there is no view 'e'"),
         ({"seed.b": 1}, "'seed' is no mapping"),
+        ({True: 1}, "run 'one': a field's name must be text, got True"),
+        ({1: 1, "seed": 2}, "a field's name must be text, got 1"),
+        ({"patch_drop": 0.3}, "patch_drop must be a JSON mapping"),
         ({"objective_params.a.b": 1}, "'objective_params.a.b' is nested too deeply"),
         ({"views.a.size.b": 1}, "'views.a.size.b' is nested too deeply"),
     ],
@@ -162,6 +169,15 @@ def test_what_is_more_special_wins_and_the_recipe_stays_as_it_was():
 def test_a_change_that_fits_nothing_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         apply_changes(DOCUMENT, changes, "sweep 's', run 'one'")
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [(None, "views must map names to their settings, got None"), ({"a": 3}, "view 'a' must be a mapping .*, got 3")],
+)
+def test_views_that_are_no_mapping(views, message):
+    with pytest.raises(ValueError, match=f"sweep 's': {message}"):
+        apply_changes({"views": views}, {"views.a.mask_p": 0.1}, "sweep 's'")
 
 
 def write_sweep(folder, **content):

@@ -28,6 +28,7 @@ from ..papers import PAPERS
 from ..safe_text import fenced, markdown, without_paths
 from ..usage import Usage, run_usage, usage_examples
 from .families import FAMILIES, Family
+from .files import refuse_used_folder
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,6 @@ LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 NOT_SELF_SUPERVISED = ("torchvision", "timm", "resnet")
 SELF_SUPERVISED = "self-supervised-learning"  # the tag that the card of a model of this package carries
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
-
-
-def refuse_used_folder(out: str | Path) -> None:
-    """Raises FileExistsError if `out` is a file or a folder that holds something."""
-    out = Path(out).expanduser()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{str(out)!r} exists and is not an empty folder; name a new one")
 
 
 def preprocessor(

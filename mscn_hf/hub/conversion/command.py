@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {}
     for name in dict.fromkeys(name for names in OPTIONS.values() for name in names):
         value = getattr(args, name)
-        if value in (None, False):
+        if value is None or value is False:
             continue
         if name not in OPTIONS[kind]:
             known = ", ".join(_flag(known) for known in OPTIONS[kind])

@@ -5,7 +5,6 @@ Both methods train the same network: a ResNet v1 with SAME padding, a projection
 batch norm with eps 1e-5 (google-deepmind/relicv2, utils/networks.py). Any depth and width is read off the file.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ import torch
 
 from mscn_hf.models.modeling_relicv2 import ReLICv2Model
 
-from .card import refuse_used_folder, write_converted
+from .card import write_converted
 from .families import FAMILIES
+from .files import refuse_used_folder, sha256
 from .haiku_checkpoint import read_network
-from .haiku_layout import describe, find_config, find_prefix, haiku_name, haiku_shape, some, split_encoder
+from .haiku_layout import describe, find_config, find_prefix, haiku_name, haiku_shape, split_encoder
 from .unpickle import PickledArray
+from .wording import some
 
 # The sum behind an average before zero-debiasing, and the second of two equal counters.
 _UNUSED = ("/mean_ema/hidden", "/var_ema/hidden", "/var_ema/counter")
@@ -107,7 +108,7 @@ def read_encoder(checkpoint: str | Path, network: str = "online") -> tuple[ReLIC
 
     notes = list(_NOTES)
     if replicas:
-        how = f"they differ in {some(unequal)}" if unequal else "all are equal"
+        how = f"they differ in {some(sorted(unequal))}" if unequal else "all are equal"
         notes.append(f"The file holds {replicas} replicas of every tensor; the first was taken, {how}.")
     facts = {
         "architecture": describe(config),
@@ -120,7 +121,7 @@ def read_encoder(checkpoint: str | Path, network: str = "online") -> tuple[ReLIC
         "tensors": len(state_dict),
         "checkpoint": checkpoint.name,
         "checkpoint bytes": checkpoint.stat().st_size,
-        "checkpoint sha256": _sha256(checkpoint),
+        "checkpoint sha256": sha256(checkpoint),
         "left out": heads | dict.fromkeys(saved.beside, 0),
         "notes": notes,
     }
@@ -136,9 +137,9 @@ def _check(
     """
     needed = {haiku_name(key): haiku_shape(shape) for key, shape in shapes.items()}
     if missing := needed.keys() - encoder.keys():
-        raise ValueError(f"the checkpoint lacks {some(missing)}, which a {what} has")
+        raise ValueError(f"the checkpoint lacks {some(sorted(missing))}, which a {what} has")
     if surplus := {name for name in encoder.keys() - needed.keys() if not name.endswith(_UNUSED)}:
-        raise ValueError(f"the checkpoint has {some(surplus)}, for which there is no place in a {what}")
+        raise ValueError(f"the checkpoint has {some(sorted(surplus))}, for which there is no place in a {what}")
     stem = encoder["initial_conv/w"].shape
     replicas = stem[0] if len(stem) == 5 else 0
     for name, shape in needed.items():
@@ -166,8 +167,3 @@ def _tensor(key: str, name: str, numbers: np.ndarray) -> torch.Tensor:
     if key.endswith("running_var") and values.min() < 0:
         raise ValueError(f"{name} holds a negative variance, {values.min()}")
     return torch.from_numpy(values)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..safe_text import plain
 from .unpickle import PickledArray, Record, load_plain_pickle
+from .wording import key_text
 
 NETWORKS = ("online", "target")
 
@@ -51,9 +52,8 @@ def read_network(checkpoint: Path, network: str = "online") -> HaikuNetwork:
         if name not in experiment:
             other = [other for other in NETWORKS if other != network and f"{other}_params" in experiment]
             remedy = f"; it holds the {other[0]} network, ask for that" if other else ""
-            raise ValueError(
-                f"{checkpoint} holds no {name}{remedy}. Found: {plain(', '.join(map(str, experiment)) or 'nothing')}"
-            )
+            found = plain(", ".join(map(key_text, experiment)) or "nothing")
+            raise ValueError(f"{checkpoint} holds no {name}{remedy}. Found: {found}")
         for path, array in _flatten(experiment[name], name).items():
             if path in arrays:
                 raise ValueError(f"{checkpoint} holds {plain(path)} twice")
@@ -61,7 +61,7 @@ def read_network(checkpoint: Path, network: str = "online") -> HaikuNetwork:
     step = saved.get("step")
     if isinstance(step, PickledArray) and step.dtype.kind in "iu" and step.nbytes == step.dtype.itemsize:
         step = int(step.array().reshape(()))
-    beside = tuple(plain(name) for name in [*experiment, *(saved if nested else ())])
+    beside = tuple(plain(key_text(name)) for name in [*experiment, *(saved if nested else ())])
     return HaikuNetwork(
         arrays,
         step if type(step) is int else None,
@@ -80,7 +80,7 @@ def _flatten(tree: Any, name: str) -> dict[str, PickledArray]:
     arrays: dict[str, PickledArray] = {}
     for module, leaves in _fields(tree).items():
         for leaf, array in _fields(leaves).items():
-            path = "/".join(part for part in f"{module}/{leaf}".split("/") if part != "~")
+            path = "/".join(part for part in f"{key_text(module)}/{key_text(leaf)}".split("/") if part != "~")
             if not isinstance(array, PickledArray):
                 raise ValueError(f"{name}: {plain(path)} is a {type(array).__name__}, not an array")
             if path in arrays:

@@ -13,6 +13,7 @@ from mscn_hf.models.configuration_siamese_resnet import RESNET_LAYERS
 
 from ..safe_text import plain
 from .unpickle import PickledArray
+from .wording import some
 
 _BLOCK = re.compile(r"block_group_(\d+)/block_(\d+)/.+")
 _SIZES = ("layer_type", "depths", "embedding_size", "hidden_sizes")
@@ -33,7 +34,7 @@ def find_prefix(arrays: Iterable[str]) -> str:
     """
     stems = [name.removesuffix("initial_conv/w") for name in arrays if f"/{name}".endswith("/initial_conv/w")]
     if len(stems) != 1:
-        found = f"{len(stems)} of them" if stems else f"none among {some(arrays)}"
+        found = f"{len(stems)} of them" if stems else f"none among {some(sorted(arrays))}"
         raise ValueError(f"a ResNet has one stem, initial_conv/w; found {found}")
     return stems[0]
 
@@ -120,12 +121,6 @@ def haiku_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) == 4:
         return (*shape[2:], shape[1], shape[0])
     return (1, 1, 1, *shape) if shape else ()
-
-
-def some(names: Iterable[str]) -> str:
-    """The first three names, fit for a message."""
-    names = sorted(names)
-    return ", ".join(plain(name, 120) for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def _check_numbered(name: str, found: Iterable[int]) -> None:

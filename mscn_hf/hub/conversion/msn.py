@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from transformers import ViTMSNConfig, ViTMSNModel
 
-from .card import preprocessor, refuse_used_folder, write_converted
+from .card import preprocessor, write_converted
 from .families import FAMILIES
+from .files import refuse_used_folder
 from .torch_files import CheckpointError, open_torch_file
-from .torch_tensors import left_out, read_weights
+from .torch_tensors import left_out, read_weights, refuse_empty
+from .wording import some
 
 # network -> dictionary in the file; the target encoder is the one that MSN scores.
 NETWORKS = {"target": "target_encoder", "anchor": "encoder"}
@@ -137,14 +139,15 @@ def _plan(tensors: Mapping[str, Tensor], prefix: str, num_heads: int | None) -> 
         elif not HEADS.fullmatch(rest):
             left.append(key)
     shapes = {new: tuple(tensors[key].shape) for new, key in names.items()}
+    refuse_empty({name: tensors[name] for name in names.values()})
     config = _config(shapes, num_heads)
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in _joined(ViTMSNModel(config).state_dict()).items()}
     if missing := [name for name in expected if name not in names]:
-        raise CheckpointError(f"{len(missing)} tensors are missing, in transformers' names: {', '.join(missing[:5])}")
+        raise CheckpointError(f"{len(missing)} tensors are missing, in transformers' names: {some(missing)}")
     left += [key for new, key in names.items() if new not in expected]
     if left:
-        raise CheckpointError(f"{len(left)} tensors have no place in ViTMSNModel: {', '.join(left[:5])}")
+        raise CheckpointError(f"{len(left)} tensors have no place in ViTMSNModel: {some(left)}")
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise CheckpointError(f"{names[name]} has the shape {shapes[name]}, expected {shape}")
@@ -173,8 +176,8 @@ def _config(shapes: Mapping[str, tuple[int, ...]], num_heads: int | None) -> ViT
     grid = math.isqrt(positions[1] - 1)
     if grid * grid != positions[1] - 1:
         raise CheckpointError(f"pos_embed has {positions[1] - 1} positions beside the class token, which is no square")
-    heads = num_heads or HEADS_OF.get(width)
-    if heads is None or width % heads:
+    heads = HEADS_OF.get(width) if num_heads is None else num_heads
+    if heads is None or heads < 1 or width % heads:
         known = ", ".join(map(str, HEADS_OF))
         raise CheckpointError(
             f"how many attention heads a network of width {width} has does not stand in the file (known: {known}); "

@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, ResNetForImageClassification, ResNetModel
 
-from .card import preprocessor, refuse_used_folder, write_converted
+from .card import preprocessor, write_converted
 from .families import FAMILIES
+from .files import refuse_used_folder
 from .torch_files import CheckpointError, TorchFile, open_torch_file
 from .torch_keys import LAYOUTS, PREPROCESSING, Layout
 from .torch_resnet import Place, Plan, find_resnets, plan_resnet
 from .torch_tensors import left_out, read_weights
+from .wording import first_line
 
 UNKNOWN = "resnet"  # the family of a file that does not show who trained it
 CLASSES = 1000
@@ -240,15 +242,31 @@ def _fields_beside(file: TorchFile) -> dict[str, Any]:
 
 
 def _timm_preprocessing(file: TorchFile) -> dict[str, Any]:
-    """Evaluation preprocessing from timm's config.json beside the file."""
+    """Evaluation preprocessing from timm's config.json beside the file; what it does not say is left out.
+
+    Raises:
+        CheckpointError: a size, share or value in it is none.
+    """
     timm = file.config().get("pretrained_cfg")
     if not isinstance(timm, dict):
         return {}
-    size = int(timm.get("input_size", (3, 224, 224))[-1])
-    return {
-        "image_size": size,
-        "resize": math.floor(size / float(timm.get("crop_pct", 0.875))),
-        "resample": RESAMPLE.get(timm.get("interpolation", "bilinear"), 2),
-        "image_mean": timm.get("mean"),
-        "image_std": timm.get("std"),
-    }
+    try:
+        size = int(timm.get("input_size", (3, 224, 224))[-1])
+        settings: dict[str, Any] = {
+            "image_size": size,
+            "resize": math.floor(size / float(timm.get("crop_pct", 0.875))),
+            "resample": RESAMPLE.get(timm.get("interpolation", "bilinear"), 2),
+        }
+        for name in ("mean", "std"):
+            if name in timm:
+                settings[f"image_{name}"] = [float(value) for value in timm[name]]
+                if len(timm[name]) != 3:
+                    raise ValueError(f"{name} has {len(timm[name])} values, expected 3")
+        if min(settings["image_size"], settings["resize"]) < 1:
+            raise ValueError(f"images of {size} pixels, out of {settings['resize']}")
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise CheckpointError(
+            f"the config.json beside {file.path.name} has a pretrained_cfg that gives no preprocessing "
+            f"({first_line(error)}); correct it, or move the checkpoint to a folder of its own"
+        ) from error
+    return settings

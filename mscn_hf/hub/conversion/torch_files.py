@@ -1,20 +1,23 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Checkpoint files of torch and safetensors as tensors by their place and name, without running code from them."""
 
-import hashlib
 import json
 import pickle
 import re
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from .files import sha256
+from .wording import first_line, key_text
 
 MAX_NESTING = 8
 ZIP_MAGIC = b"PK\x03\x04"
@@ -105,12 +108,10 @@ class TorchFile:
 
     def facts(self) -> dict[str, Any]:
         """Name, size in bytes and sha256 of the file."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
             "checkpoint": self.path.name,
             "checkpoint bytes": self.path.stat().st_size,
-            "checkpoint sha256": digest,
+            "checkpoint sha256": sha256(self.path),
         }
 
     @property
@@ -135,13 +136,11 @@ def open_torch_file(path: str | Path) -> TorchFile:
     if path.suffix == ".safetensors":
         return TorchFile(path, {"": _safetensors_header(path)})
     content = _load(path)
-    groups: dict[str, dict[str, Tensor]] = {}
-    if isinstance(content, Mapping):
-        _collect(content, "", groups, 0)
+    groups = _groups(content) if isinstance(content, Mapping) else {}
     if not groups:
         raise CheckpointError(f"{path.name} holds no state dict, but {_kind(content)}")
     tops = {place.partition("/")[0] for place in groups} | set(groups.get("", ()))
-    other = [str(name) for name in content if name not in tops] if isinstance(content, Mapping) else []
+    other = [key_text(name) for name in content if name not in tops] if isinstance(content, Mapping) else []
     for place, tensors in groups.items():
         for name, tensor in tensors.items():
             _check_storage(path, f"{place}: {name}" if place else name, tensor)
@@ -164,19 +163,28 @@ def _load(path: Path) -> Any:
                 "it, open it where nothing can be harmed with torch.load(…, weights_only=False), torch.save its state "
                 "dict alone, and convert that file"
             ) from None
-        raise CheckpointError(f"{path.name} cannot be read as a checkpoint of torch: {_first_line(error)}") from error
+        raise CheckpointError(f"{path.name} cannot be read as a checkpoint of torch: {first_line(error)}") from error
 
 
-def _collect(content: Mapping, place: str, groups: dict[str, dict[str, Tensor]], depth: int) -> None:
-    """Adds every dictionary with tensors under text keys; an optimizer's state has numbers for keys."""
-    if depth > MAX_NESTING:
-        return
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    if tensors:
-        groups[place] = tensors
-    for name, value in content.items():
-        if isinstance(name, str) and isinstance(value, Mapping):
-            _collect(value, f"{place}/{name}" if place else name, groups, depth + 1)
+def _groups(content: Mapping) -> dict[str, dict[str, Tensor]]:
+    """Every dictionary with tensors under text keys, by its place; an optimizer's state has numbers for keys.
+
+    A dictionary that stands at several places is listed at the one with the fewest keys on the way: small files can
+    nest the same dictionaries so that there are more places than a computer can count.
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    seen = {id(content)}
+    waiting: deque[tuple[Mapping, tuple[str, ...]]] = deque([(content, ())])
+    while waiting:
+        found, way = waiting.popleft()
+        named = {name: value for name, value in found.items() if isinstance(name, str)}
+        if tensors := {name: value for name, value in named.items() if isinstance(value, Tensor)}:
+            groups["/".join(way)] = tensors
+        for name, value in named.items():
+            if isinstance(value, Mapping) and id(value) not in seen and len(way) < MAX_NESTING:
+                seen.add(id(value))
+                waiting.append((value, (*way, name)))
+    return groups
 
 
 def _check_storage(path: Path, name: str, tensor: Tensor) -> None:
@@ -200,15 +208,11 @@ def _safetensors_header(path: Path) -> dict[str, Tensor]:
                     raise CheckpointError(f"{path.name}: {name} is of type {part.get_dtype()}, which no weight has")
                 found[name] = torch.empty(part.get_shape(), dtype=dtype, device="meta")
     except SafetensorError as error:
-        raise CheckpointError(f"{path.name} cannot be read as safetensors: {_first_line(error)}") from error
+        raise CheckpointError(f"{path.name} cannot be read as safetensors: {first_line(error)}") from error
     return found
 
 
 def _kind(content: Any) -> str:
     if isinstance(content, Mapping):
-        return f"the entries {[str(name) for name in content][:8]}"
+        return f"the entries {[key_text(name)[:100] for name in islice(content, 8)]}"
     return f"a {type(content).__name__}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

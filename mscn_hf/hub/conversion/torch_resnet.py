@@ -13,6 +13,8 @@ from transformers import ResNetConfig, ResNetModel
 
 from .torch_files import CheckpointError
 from .torch_keys import ENCODER_PARTS, HEADS, NAMINGS
+from .torch_tensors import refuse_empty
+from .wording import some
 
 # (layer type, layers in each stage) -> depth. A checkpoint that lost blocks at a stage's end has other numbers.
 DEPTHS: dict[tuple[str, tuple[int, ...]], int] = {
@@ -27,7 +29,6 @@ DEPTHS: dict[tuple[str, tuple[int, ...]], int] = {
     ("bottleneck", (3, 24, 36, 3)): 200,
 }
 COUNTER = ".num_batches_tracked"
-SHOWN = 5  # names in an error message
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def plan_resnet(
             heads.append(name)
         else:
             left.append(name)
+    refuse_empty({name: tensors[name] for name in names.values()})
     _refuse_other_architectures(tensors, place, names, left)
     config = _config(tensors, names, dict(fields or {}))
     with torch.device("meta"):
@@ -131,13 +133,13 @@ def plan_resnet(
     filled = [name for name in expected if name not in names and name.endswith(COUNTER)]
     missing = [name for name in expected if name not in names and not name.endswith(COUNTER)]
     if missing:
-        raise CheckpointError(f"{len(missing)} tensors are missing, in transformers' names: {_some(missing)}")
+        raise CheckpointError(f"{len(missing)} tensors are missing, in transformers' names: {some(missing)}")
     fc = (place.prefix + "fc.weight", place.prefix + "fc.bias")
     plan = Plan(config, names, filled, heads, fc if fc[0] in heads and fc[1] in heads else None)
     left += [names[name] for name in names if name not in expected]
     if left:
         raise CheckpointError(
-            f"{len(left)} tensors have no place in a ResNet-{plan.depth}: {_some(left)}. "
+            f"{len(left)} tensors have no place in a ResNet-{plan.depth}: {some(left)}. "
             "If they belong to a head, leave them out with --drop PATTERN"
         )
     for name, meta in expected.items():
@@ -217,7 +219,7 @@ def _config(tensors: Mapping[str, Tensor], names: Mapping[str, str], fields: dic
     last = 2 if bottleneck else 1
     outputs = [f"encoder.stages.{stage}.layers.0.layer.{last}.convolution.weight" for stage in range(4)]
     if absent := [name for name in outputs if name not in names]:
-        raise CheckpointError(f"{len(absent)} tensors are missing, in transformers' names: {_some(absent)}")
+        raise CheckpointError(f"{len(absent)} tensors are missing, in transformers' names: {some(absent)}")
     return ResNetConfig(
         embedding_size=tensors[names["embedder.embedder.convolution.weight"]].shape[0],
         hidden_sizes=[tensors[names[name]].shape[0] for name in outputs],
@@ -225,7 +227,3 @@ def _config(tensors: Mapping[str, Tensor], names: Mapping[str, str], fields: dic
         layer_type=layer_type,
         **fields,
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -16,8 +16,10 @@ def read_weights(file: TorchFile, group: str, names: Mapping[str, str]) -> dict[
     """Tensors of one dictionary by their new names: numbers in float32, counters in int64.
 
     Raises:
-        CheckpointError: a weight is not of a floating type, not finite, or a variance is negative.
+        CheckpointError: a weight is not of a floating type, empty, not finite, or a variance is negative; or together
+            they are larger than the file.
     """
+    _refuse_shared(file, group, names)
     weights = {}
     for name, tensor in file.read(group, names):
         if name.endswith("num_batches_tracked"):
@@ -33,6 +35,28 @@ def read_weights(file: TorchFile, group: str, names: Mapping[str, str]) -> dict[
             raise CheckpointError(f"{file.path.name}: {names[name]} holds negative variances")
         weights[name] = tensor
     return weights
+
+
+def refuse_empty(tensors: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError if a tensor has an axis of size 0."""
+    for name, tensor in tensors.items():
+        if 0 in tensor.shape:
+            raise CheckpointError(f"{name} has the shape {tuple(tensor.shape)} and holds no numbers")
+
+
+def _refuse_shared(file: TorchFile, group: str, names: Mapping[str, str]) -> None:
+    """Each tensor becomes one of its own: many views of one storage would fill more memory than the file.
+
+    torch.save and safetensors do not compress, so what was trained is not larger than its file.
+    """
+    taken = {name: file.groups[group][name] for name in names.values()}
+    refuse_empty(taken)
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in taken.values())
+    if needed > (size := file.path.stat().st_size):
+        raise CheckpointError(
+            f"{file.path.name} uses the same numbers for several tensors, which training does not do: its "
+            f"{len(taken)} weights take {needed:,} bytes, the file {size:,}"
+        )
 
 
 def left_out(file: TorchFile, used: Mapping[str, set[str]], prefix: str = "") -> dict[str, int]:

@@ -8,6 +8,7 @@ on it are stand-ins of this module that keep numbers, names and nesting; every o
 import os
 import pickle
 import pickletools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..safe_text import plain
+from .wording import first_line, shown
 
 # Python 2's names, which pickle protocols below 3 write.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+MAX_AXES = 64  # numpy's own limit
 _REFUSED_OPCODES = {"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}
 
 
@@ -57,16 +60,18 @@ class PickledArray:
         if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _DType):
             raise UnsafePickleError("an array is described in a way that numpy does not use")
         _, shape, dtype, fortran, raw = state
-        if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
-            raise UnsafePickleError(f"an array has the shape {shape!r}")
+        sizes = shape if isinstance(shape, tuple) and len(shape) <= MAX_AXES else (None,)
+        if not all(type(size) is int and 0 <= size <= sys.maxsize for size in sizes):
+            raise UnsafePickleError(f"an array has the shape {shown(shape)}")
         if not isinstance(raw, bytes | bytearray | _Latin1):
-            raise UnsafePickleError(f"an array of shape {shape} holds a {type(raw).__name__} instead of bytes")
+            raise UnsafePickleError(f"an array of shape {shown(shape)} holds a {type(raw).__name__} instead of bytes")
         needed = dtype.dtype.itemsize
         for size in shape:
             needed *= size
         if needed != len(raw):
             raise UnsafePickleError(
-                f"an array of shape {shape} and type {dtype.dtype} needs {needed} bytes, the file holds {len(raw)}"
+                f"an array of shape {shown(shape)} and type {dtype.dtype} needs {shown(needed)} bytes, the file holds "
+                f"{len(raw)}"
             )
         self.shape, self.dtype, self._fortran, self._raw = shape, dtype.dtype, fortran is True, raw
 
@@ -75,7 +80,7 @@ class _StandIns(type):
     """Classes that a pickle cannot change."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
-        raise UnsafePickleError(f"it sets {name!r} on a class")
+        raise UnsafePickleError(f"it sets {shown(name)} on a class")
 
 
 class Record(metaclass=_StandIns):
@@ -93,13 +98,15 @@ class Record(metaclass=_StandIns):
 
     def __new__(cls, *values: Any) -> "Record":
         if len(values) != len(cls.fields):
-            raise UnsafePickleError(f"{cls.name} has the fields {cls.fields} and {len(values)} values")
+            raise UnsafePickleError(
+                f"{plain(cls.name, 100)} has the fields {shown(cls.fields)} and {len(values)} values"
+            )
         record = super().__new__(cls)
         record._values = values
         return record
 
     def __setstate__(self, state: Any) -> None:
-        raise UnsafePickleError(f"it sets attributes of {self.name}")
+        raise UnsafePickleError(f"it sets attributes of {plain(self.name, 100)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Field -> value."""
@@ -132,7 +139,9 @@ def load_plain_pickle(path: str | Path) -> Any:
         raise
     except Exception as error:
         # Damaged pickles end in errors of every kind: EOFError, KeyError, TypeError, UnicodeDecodeError ….
-        raise ValueError(f"{path} is not a pickle, or a damaged one ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path} is not a pickle, or a damaged one ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def _check_opcodes(file: Any) -> None:
@@ -146,7 +155,7 @@ def _check_opcodes(file: Any) -> None:
         if opcode.name in _REFUSED_OPCODES:
             raise UnsafePickleError(f"it uses the instruction {opcode.name}, which points outside of the file")
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument is None or argument > size):
-            raise UnsafePickleError(f"it numbers an object {argument} in a file of {size} bytes")
+            raise UnsafePickleError(f"it numbers an object {shown(argument)} in a file of {size} bytes")
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -157,7 +166,7 @@ class _PlainUnpickler(pickle.Unpickler):
         return known
 
     def persistent_load(self, pid: Any) -> Any:
-        raise UnsafePickleError(f"it asks for an object outside of the file, {plain(pid, 100)}")
+        raise UnsafePickleError(f"it asks for an object outside of the file, {shown(pid)}")
 
 
 class _Latin1:
@@ -186,7 +195,7 @@ class _DType:
 
     def __init__(self, code: Any):
         if code not in self.CODES:
-            raise UnsafePickleError(f"it holds arrays of numpy type {code!r}, which are not numbers")
+            raise UnsafePickleError(f"it holds arrays of numpy type {shown(code)}, which are not numbers")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -259,13 +268,14 @@ def _no_bytes() -> bytes:
 
 def _dill_type(name: Any) -> Any:
     known = {"set": set, "frozenset": frozenset, "bytes": _NO_BYTES, "OrderedDict": _MAPPING}
-    return known[name] if name in known else _refuse(f"dill._dill._load_type({name!r})")
+    # The type first: to hash a tuple that holds another one twice, and so on, takes for ever.
+    return known[name] if type(name) is str and name in known else _refuse(f"dill._dill._load_type({shown(name)})")
 
 
 def _record_class(name: Any, fields: Any, module: Any = None, defaults: Any = None) -> type[Record]:
     """dill's way to write a named tuple's class: by its fields. dill would import it; here only the fields count."""
     if not isinstance(name, str) or not isinstance(fields, tuple) or not all(isinstance(f, str) for f in fields):
-        _refuse(f"a named tuple {name!r}")
+        _refuse(f"a named tuple {shown(name)}")
     return _StandIns("Record", (Record,), {"__slots__": (), "name": name, "fields": fields})  # type: ignore[return-value]
 
 

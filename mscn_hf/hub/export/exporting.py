@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from ..conversion.files import refuse_used_folder
 from .capability import TARGETS, refuse_losses
 from .readme import write_readme
 from .source import ExportError, Source, open_model
@@ -52,8 +53,10 @@ def export_model(
     if target not in TARGETS:
         raise ExportError(f"the target must be one of {', '.join(TARGETS)}, got {target!r}")
     out = Path(out).expanduser()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{str(out)!r} exists and is not an empty folder; give another one, or empty it first")
+    try:
+        refuse_used_folder(out)
+    except FileExistsError as error:
+        raise ExportError(str(error)) from None
     source = open_model(folder_or_id, revision)
     refuse_losses(source.config, target)
     write: Callable[[Source, Path, bool], Written] = import_module(f".to_{target}", __package__).write

@@ -22,8 +22,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageClassification,
 
 import mscn_hf.models  # noqa: F401  (registers its classes with the Auto classes)
 
+from ..conversion.wording import first_line
 from ..model_folder import UnfitFolderError, open_model_folder, read_json
-from ..safe_text import is_local_path, plain
+from ..safe_text import is_local_path
 
 DOWNLOADED = ("*.json", "*.safetensors", "README.md", "LICENSE", "NOTICE")
 
@@ -149,9 +150,3 @@ def _license(readme: Path) -> str | None:
     except (ValueError, yaml.YAMLError):
         return None
     return license if isinstance(license, str) else None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return plain(lines[0]) if lines else type(error).__name__

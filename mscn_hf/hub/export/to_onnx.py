@@ -17,7 +17,8 @@ from transformers.models.resnet.configuration_resnet import ResNetConfig
 from mscn_hf.models.any_encoder import has_class_token, pooled_features
 from mscn_hf.models.same_padding import SameConv2d, SameMaxPool2d
 
-from .source import ExportError, Source, first_line
+from ..conversion.wording import first_line
+from .source import ExportError, Source
 from .written import Written, refuse_difference, relative_difference, try_images
 
 INSTALL = 'pip install "mscn-hf[onnx]"'

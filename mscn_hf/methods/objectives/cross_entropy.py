@@ -48,7 +48,7 @@ class CrossEntropy(Objective):
         classes = self.classifier.out_features
         if views.labels is None:
             raise ValueError("cross entropy needs a label for each image, got none; set label_column")
-        labels_B = views.labels.to(online[0].device)
+        labels_B = views.labels
         bad = int(((labels_B < 0) | (labels_B >= classes)).sum())
         if bad:
             raise ValueError(
@@ -56,6 +56,7 @@ class CrossEntropy(Objective):
                 f"(lowest {int(labels_B.min())}, highest {int(labels_B.max())}); "
                 "train on labelled images only, and set classes to their number"
             )
+        labels_B = labels_B.to(online[0].device, non_blocking=True)
         with without_autocast(online[0]):
             weight, bias = full_precision(self.classifier.weight), full_precision(self.classifier.bias)
             terms = [

@@ -71,8 +71,8 @@ class ViewEmbeddings:
         pairs: pairs of views to compare, see `view_pairs`.
         directions: (online view, target view) comparisons, see `view_directions`; all of them, also those whose
             online view is None in this call: a mean over them is the same however the views are divided over calls.
-        keys: int64 (B,) on the CPU, what random choices of the objective depend on (`Draws.from_keys`): functions of
-            (seed, epoch, position in the data), so that neither the number of processes nor a resume changes them.
+        keys: int64 (B,) on any device, what random choices of the objective depend on (`Draws.from_keys`): functions
+            of (seed, epoch, position in the data), so that neither the number of processes nor a resume changes them.
         labels: int64 (B,), -1 where unknown; only for objectives that say `uses_labels`.
     """
 

@@ -85,6 +85,7 @@ def test_an_unknown_licence_is_said(checkpoint, capsys):
         (["relicv2", "FILE", "OUT", "--prefix", "x"], "--prefix is no option for relicv2; it takes --network"),
         (["byol", "FILE", "OUT", "--with-head"], "--with-head is no option for byol"),
         (["msn", "FILE", "OUT", "--drop", "x"], "--drop is no option for msn; it takes --network, --num-heads"),
+        (["relicv2", "FILE", "OUT", "--num-heads", "0"], "--num-heads is no option for relicv2"),
         (["relicv2", "FILE", "OUT", "--license", "My Licence!"], "license must be a Hub identifier"),
     ],
 )

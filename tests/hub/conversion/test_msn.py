@@ -134,6 +134,10 @@ def test_files_that_are_refused(tmp_path):
     refused("18 positions .*no square", change={"pos_embed": t(1, 19, 192)})
     refused("a stem of convolutions", change={"patch_embed.stem.0.weight": t(3, 3)})
     refused("square ones of 3 channels", change={"patch_embed.proj.weight": t(192, 1, 8, 8)})
+    for heads in (0, -3):
+        refused("give num_heads, a divisor of the width", num_heads=heads)
+    refused(r"pos_embed has the shape \(1, 0, 192\) and holds no numbers", change={"pos_embed": t(1, 0, 192)})
+    refused(r"norm1.bias has the shape \(0,\) and holds", change={"blocks.1.norm1.bias": t(0)})
     refused("not finite", change={"norm.weight": t(192) / 0})
     refused("network must be one of target, anchor, got 'key'", network="key")
     torch.save(small_vit().state_dict(), tmp_path / "x.pth")

@@ -13,8 +13,9 @@ from transformers import AutoModel, ResNetForImageClassification, ResNetModel
 
 from mscn_hf.hub.conversion.families import FAMILIES
 from mscn_hf.hub.conversion.pth import convert_pth
-from mscn_hf.hub.conversion.torch_files import CheckpointError
+from mscn_hf.hub.conversion.torch_files import CheckpointError, open_torch_file
 from mscn_hf.hub.conversion.torch_keys import LAYOUTS, PREPROCESSING, from_torchvision
+from mscn_hf.hub.conversion.torch_tensors import read_weights
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +243,52 @@ def test_timms_config_beside_the_file(wanted, tmp_path):
     made = preprocessor_of(tmp_path)
     assert (made["crop_size"]["width"], made["size"]["shortest_edge"], made["resample"]) == (288, 303, 3)
     assert made["image_mean"] == [0.5] * 3 and made["image_std"] == [0.25] * 3
+
+
+def test_timms_config_that_says_little_or_nonsense(wanted, tmp_path):
+    def write(**settings):
+        (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": settings}))
+
+    write(input_size=[3, 112, 112])
+    convert(body(wanted), tmp_path, name="x.pth")
+    made = preprocessor_of(tmp_path)
+    assert (made["crop_size"]["width"], made["size"]["shortest_edge"], made["resample"]) == (112, 128, 2)
+    assert made["image_mean"] == [0.485, 0.456, 0.406] and made["image_std"] == [0.229, 0.224, 0.225]
+    (tmp_path / "two").mkdir()
+    torch.save(body(wanted), tmp_path / "x.pth")
+    for wrong in (
+        *({"crop_pct": value} for value in (0, 1e-320, -1, "much", None)),
+        *({"input_size": value} for value in ([], 224, [3, 0, 0], {"a": 1})),
+        *({"mean": value} for value in (None, 0.5, [0.5], ["a", "b", "c"])),
+        *({"std": [0.5] * 4}, {"interpolation": ["bicubic"]}),
+    ):
+        write(**wrong)
+        with pytest.raises(CheckpointError, match="has a pretrained_cfg that gives no preprocessing"):
+            convert_pth(tmp_path / "x.pth", "", dry_run=True)
+
+
+def test_axes_of_size_zero(wanted, tmp_path):
+    wide = body(small_resnet(block=Bottleneck))
+    empty = {"layer1.0.conv2.weight": torch.zeros(8, 0, 3, 3)}
+    refused(wide | empty, tmp_path, r"layer1.0.conv2.weight has the shape \(8, 0, 3, 3\) and holds no numbers")
+    refused(body(wanted) | {"conv1.weight": torch.zeros(0, 3, 7, 7)}, tmp_path, r"\(0, 3, 7, 7\) and holds no numbers")
+
+
+def test_many_weights_in_one_storage(wanted, tmp_path):
+    state = body(wanted)
+    largest = max(tensor.numel() for tensor in state.values())
+    storage = torch.rand(largest)
+    views = {
+        name: storage[: tensor.numel()].view(tensor.shape) if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    refused(views, tmp_path, "uses the same numbers for several tensors.*weights take [0-9,]+ bytes, the file [0-9,]+")
+
+
+def test_an_empty_weight_is_refused_when_it_is_read(tmp_path):
+    torch.save({"w": torch.zeros(3, 0)}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"w has the shape \(3, 0\)"):
+        read_weights(open_torch_file(tmp_path / "x.pth"), "", {"new": "w"})
 
 
 def test_equal_shapes_of_another_network(wanted, tmp_path):

@@ -3,6 +3,7 @@ import argparse
 import os
 import pathlib
 import sys
+import time
 import types
 
 import numpy as np
@@ -28,7 +29,7 @@ class Call:
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_tensors_are_found_by_their_place(tmp_path, zipped):
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
-    content = {"state_dict": STATE, "a": {"b": {"c": STATE}}, "optimizer": optimizer, "epoch": 3}
+    content = {"state_dict": STATE, "a": {"b": {"c": dict(STATE)}}, "optimizer": optimizer, "epoch": 3}
     torch.save(content, tmp_path / "x.pth.tar", _use_new_zipfile_serialization=zipped)
     file = open_torch_file(tmp_path / "x.pth.tar")
     assert list(file.groups) == ["state_dict", "a/b/c"]
@@ -123,6 +124,38 @@ def test_sizes_that_the_file_does_not_hold(tmp_path):
     torch.save({"w": torch.eye(3).to_sparse()}, tmp_path / "y.pth")
     with pytest.raises(CheckpointError, match="not an ordinary tensor"):
         open_torch_file(tmp_path / "y.pth")
+
+
+def test_a_dictionary_at_several_places_is_listed_once(tmp_path):
+    shared = dict(STATE)
+    torch.save({"deep": {"er": shared}, "model": shared, "same": shared}, tmp_path / "x.pth")
+    file = open_torch_file(tmp_path / "x.pth")
+    assert list(file.groups) == ["model"] and file.other == ["deep", "same"]
+
+
+def test_shared_dictionaries_do_not_explode(tmp_path):
+    content = dict(STATE)
+    for _ in range(9):
+        content = dict.fromkeys([f"key{index}" for index in range(50)], content)
+    torch.save({"near": STATE, "far": content}, tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").stat().st_size < 20_000
+    begin = time.monotonic()
+    assert list(open_torch_file(tmp_path / "x.pth").groups) == ["near"]
+    torch.save({"x": content["key0"]["key0"]}, tmp_path / "y.pth")
+    assert list(open_torch_file(tmp_path / "y.pth").groups) == ["x" + 7 * "/key0"]
+    assert time.monotonic() - begin < 5
+
+
+def test_names_that_would_fill_the_memory_when_written(tmp_path):
+    nested = ()
+    for _ in range(20):
+        nested = (nested, nested)
+    torch.save({"state_dict": STATE, nested: 1}, tmp_path / "x.pth")
+    assert open_torch_file(tmp_path / "x.pth").other == ["a tuple"]
+    torch.save({nested: 1, "long" * 1000: 2}, tmp_path / "y.pth")
+    with pytest.raises(CheckpointError, match=r"the entries \[\"?'?a tuple") as caught:
+        open_torch_file(tmp_path / "y.pth")
+    assert len(str(caught.value)) < 500
 
 
 def test_files_that_are_no_checkpoints(tmp_path):

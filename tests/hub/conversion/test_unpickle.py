@@ -5,11 +5,13 @@ import os
 import pickle
 import struct
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
 from mscn_hf.hub.conversion import unpickle
+from mscn_hf.hub.conversion.haiku_checkpoint import read_network
 from mscn_hf.hub.conversion.unpickle import PickledArray, Record, UnsafePickleError, load_plain_pickle
 
 ARRAYS = [
@@ -205,6 +207,8 @@ def array_state(shape=(3,), code="f4", raw=b"\0" * 12, order="<", rest=(None, No
         ({"shape": (2,)}, "needs 8 bytes, the file holds 12"),
         ({"shape": (-1, -3)}, r"shape \(-1, -3\)"),
         ({"shape": 3}, "shape 3"),
+        ({"shape": (1,) * 65}, "shape a tuple"),
+        ({"shape": (2**64, 0)}, r"shape \(18446744073709551616, 0\)"),
         ({"raw": [1, 2, 3]}, "holds a list instead of bytes"),
         ({"code": "O"}, "'O', which are not numbers"),
         ({"code": "V12"}, "'V12'"),
@@ -233,3 +237,48 @@ def test_names_cannot_draw_on_the_terminal(tmp_path):
     with pytest.raises(UnsafePickleError) as caught:
         load_plain_pickle(path)
     assert str(caught.value).isprintable()
+
+
+NESTED = b"(t" + b"2\x86" * 20  # a tuple that holds the same tuple twice, and so on: a million when written out
+LONG = text("x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "hostile", [NESTED, LONG, b"(" + LONG + b"2" * 7 + b"t", b"\x8b" + struct.pack("<I", 9000) + b"\x01" * 9000]
+)
+@pytest.mark.parametrize("place", ["shape", "raw", "type", "dill's type", "record", "fields", "class", "persistent"])
+def test_messages_stay_short_whatever_stands_in_the_file(tmp_path, hostile, place):
+    dtype = call("numpy", "dtype", "f4")
+    array = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n)" + text("b") + b"tR"
+    record = b"cdill._dill\n_create_namedtuple\n("
+    data = {
+        "shape": array + b"(K\x01" + hostile + dtype + b"\x89Ntb.",
+        "raw": array + b"(K\x01)" + dtype + b"\x89" + hostile + b"tb.",
+        "type": call("numpy", "dtype", hostile) + b".",
+        "dill's type": call("dill._dill", "_load_type", hostile) + b".",
+        "record": record + hostile + b"NtR.",
+        "fields": record + text("A") + hostile + b"\x85tR)\x81.",
+        "class": record + hostile + b")tRN}" + LONG + b"Ns\x86b.",
+        "persistent": hostile + b"Q.",
+    }[place]
+    begin = time.monotonic()
+    with pytest.raises(ValueError) as caught:
+        load_plain_pickle(write(tmp_path / "x.pkl", data))
+    assert len(str(caught.value)) < 1500 + len(str(tmp_path)) and time.monotonic() - begin < 5
+
+
+def test_tuples_are_not_hashed_to_look_up_a_type(tmp_path):
+    data = call("dill._dill", "_load_type", b"(t" + b"2\x86" * 60) + b"."
+    with pytest.raises(UnsafePickleError, match=r"_load_type\(a tuple\)"):
+        load_plain_pickle(write(tmp_path / "x.pkl", data))
+
+
+def test_keys_of_every_kind_are_told_in_few_words(tmp_path):
+    nested = ()
+    for _ in range(20):
+        nested = (nested, nested)
+    with pytest.raises(ValueError, match=r"holds no online_params\. Found: a tuple, 3, x$"):
+        read_network(write(tmp_path / "x.pkl", {nested: 1, 3: 1, "x": 1}))
+    state = {"online_params": {nested: {"w": np.ones(1)}}, "online_state": {"a": {"b": np.ones(1)}}, nested: 1}
+    found = read_network(write(tmp_path / "y.pkl", state))
+    assert list(found.arrays) == ["a tuple/w", "a/b"] and found.beside == ("a tuple",)

@@ -77,7 +77,7 @@ def test_weights_that_would_stay_random(without_weights, tmp_path):
 
 def test_an_output_folder_that_is_in_use(resnet18, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="is not an empty folder; give another one"):
+    with pytest.raises(ExportError, match="is not an empty folder; name a new one"):
         export_model(resnet18, "torchvision", tmp_path)
     with pytest.raises(ExportError, match="is not an empty folder"):
         export_model(resnet18, "torchvision", tmp_path / "notes.txt")

@@ -1,0 +1,18 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""What reading a checkpoint and writing a folder need of files."""
+
+import hashlib
+from pathlib import Path
+
+
+def refuse_used_folder(out: str | Path) -> None:
+    """Raises FileExistsError if `out` is a file or a folder that holds something."""
+    out = Path(out).expanduser()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{str(out)!r} exists and is not an empty folder; name a new one")
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
