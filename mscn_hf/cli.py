@@ -73,7 +73,7 @@ def _demo(words: list[str]) -> int:
 def _views(words: list[str]) -> int:
     parser = _parser("views")
     parser.add_argument("--out", default="views.png", help="PNG to write (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=8, help="images shown (default: %(default)s)")
+    parser.add_argument("--images", type=int, help="images shown (default: 3 to 8, fewer if there are many views)")
     args, rest = parser.parse_known_args(words)
     from .training.pretrain import draw_views
     from .training.recipe_file import parse_run

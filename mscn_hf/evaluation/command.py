@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         nargs="+",
         required=True,
-        help="folder or Hub id that AutoModel or timm can load, timm:NAME, random:MODEL (same network, fresh weights) "
-        "or pixels; several are scored one after the other and shown in one table",
+        help="folder or Hub id that AutoModel or timm can load, timm:NAME, random:MODEL (same network, fresh "
+        "weights), unfiltered:MODEL (same weights, high-pass filter left out) or pixels; several are scored one after "
+        "the other and shown in one table",
     )
     parser.add_argument("--model_revision", help="branch, tag or commit of the model on the Hub")
     parser.add_argument("--trust_remote_code", action="store_true", help="run the code in the model repository")

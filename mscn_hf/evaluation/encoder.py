@@ -49,6 +49,7 @@ class FrozenEncoder:
         architecture: the configuration, as a JSON-able value: two networks can share all tensors and differ in
             padding or stride.
         preprocessing: the settings of `preprocess`, as a JSON-able dict.
+        variant: how the network differs from the published one with the same tensors ("unfiltered"), "" if it is that.
     """
 
     name: str
@@ -60,10 +61,16 @@ class FrozenEncoder:
     preprocessing: dict[str, Any]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = ""
+    variant: str = ""
 
     def __post_init__(self) -> None:
         self.model.requires_grad_(False).eval()
         self.weights_hash = self.weights_hash or weights_hash(self.model)
+
+    @property
+    def revision(self) -> str:
+        """What Results name the weights by: their hash; of a variant another name, so that nobody mixes the two."""
+        return f"{self.weights_hash}-{self.variant}" if self.variant else self.weights_hash
 
     def to(self, device: torch.device | str) -> FrozenEncoder:
         """Moves the model; returns itself."""

@@ -42,6 +42,7 @@ def load_encoder(
             a folder or Hub id in timm's own format (`timm/resnet18.a1_in1k`);
             `timm:NAME`, a timm architecture with fresh weights, or timm's published ones if `pretrained`;
             `random:X`, the architecture of any X above with fresh weights drawn from `seed`;
+            `unfiltered:X`, the weights of a filtered X without its high-pass filter;
             `pixels`, 16x16 RGB pixels.
         revision: branch, tag or commit of a Hub id.
         trust_remote_code: run the code in the model repository (never needed for models of this package).
@@ -53,18 +54,23 @@ def load_encoder(
     """
     if model == "pixels":
         return pixel_encoder()
-    fresh = model.startswith("random:")
-    name = model.removeprefix("random:")
+    fresh, unfiltered = model.startswith("random:"), model.startswith("unfiltered:")
+    name = model.removeprefix("random:").removeprefix("unfiltered:")
     if name.startswith("timm:"):
         return _timm_encoder(model, name.removeprefix("timm:"), pretrained and not fresh, seed)
     settings = _read_config(model, name, revision)
+    changes: dict[str, Any] = {}
+    if unfiltered:
+        if settings.get("high_pass_sigma") is None:
+            raise ValueError(f"{model!r}: {name!r} has no high-pass filter to leave out (config.high_pass_sigma)")
+        changes["high_pass_sigma"] = None
     if "model_type" not in settings or settings["model_type"] == "timm_wrapper":
         if Path(name).is_dir():
             source = f"local-dir:{name}"
         else:
             source = f"hf-hub:{name}@{revision}" if revision else f"hf-hub:{name}"
         return _timm_encoder(model, source, not fresh, seed)
-    return _transformers_encoder(model, name, revision, trust_remote_code, fresh, seed)
+    return _transformers_encoder(model, name, revision, trust_remote_code, fresh, seed, changes)
 
 
 def _read_config(model: str, name: str, revision: str | None) -> dict[str, Any]:
@@ -73,7 +79,8 @@ def _read_config(model: str, name: str, revision: str | None) -> dict[str, Any]:
     try:
         settings, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
     except (OSError, ValueError) as error:
-        hint = " (expected a folder with a config.json, a Hub id, 'timm:NAME', 'random:MODEL' or 'pixels')"
+        known = "a folder with a config.json, a Hub id, 'timm:NAME', 'random:MODEL', 'unfiltered:MODEL' or 'pixels'"
+        hint = f" (expected {known})"
         raise ValueError(f"cannot load the model {model!r}: {_first_line(error)}{hint}") from error
     if not settings:
         raise ValueError(f"cannot load the model {model!r}: its config.json is empty or missing")
@@ -81,7 +88,13 @@ def _read_config(model: str, name: str, revision: str | None) -> dict[str, Any]:
 
 
 def _transformers_encoder(
-    model: str, name: str, revision: str | None, trust_remote_code: bool, fresh: bool, seed: int
+    model: str,
+    name: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    fresh: bool,
+    seed: int,
+    changes: dict[str, Any],
 ) -> FrozenEncoder:
     where: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
@@ -98,7 +111,9 @@ def _transformers_encoder(
             network = _seeded(seed, lambda: AutoModel.from_config(config, trust_remote_code=trust_remote_code))
             missing: list[str] = []
         else:
-            network, info = AutoModel.from_pretrained(name, dtype=torch.float32, output_loading_info=True, **where)
+            network, info = AutoModel.from_pretrained(
+                name, dtype=torch.float32, output_loading_info=True, **where, **changes
+            )
             missing = sorted(info["missing_keys"])
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot load the model {model!r}: {_first_line(error)}") from error
@@ -119,6 +134,7 @@ def _transformers_encoder(
         feature="",
         architecture={key: value for key, value in network.config.to_dict().items() if key not in ORIGIN_FIELDS},
         preprocessing={"processor": _plain(processor.to_dict()), "backend": "pil", **_versions(*libraries)},
+        variant="unfiltered" if changes else "",
     )
     _try_out(encoder)
     encoder.feature = layer.description

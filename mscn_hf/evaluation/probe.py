@@ -123,7 +123,7 @@ def evaluate_encoder(
         seed=seed,
         selection=selection,
         model=encoder.name,
-        model_revision=encoder.weights_hash,
+        model_revision=encoder.revision,
         command=command,
         settings=facts,
         environment=environment(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .results import Result
@@ -39,6 +40,82 @@ def format_table(results: Sequence[Result]) -> str:
     table = "\n".join([joined(lines[0]), rule, *(joined(line) for line in lines[1:])])
     where = sorted({f"{r.dataset}, {r.split}: {r.num_examples:,} images" for r in results})
     return table + "\n" + "\n".join(where) + "; accuracy in %, [95 % interval]"
+
+
+@dataclass
+class PlotRow:
+    """A line of `plot_rows`.
+
+    Attributes:
+        name: written at its left.
+        scores: Results of the network, of one or several seeds.
+        baseline: Results of the same network with fresh weights.
+        paper: a published score in percent, or None.
+    """
+
+    name: str
+    scores: list[Result] = field(default_factory=list)
+    baseline: list[Result] = field(default_factory=list)
+    paper: float | None = None
+
+
+def plot_rows(
+    rows: Sequence[PlotRow], path: str | os.PathLike[str], title: str, metric: str = "top1_accuracy"
+) -> None:
+    """A line for each network: a dot with its interval for each protocol and seed, saved as a picture.
+
+    Raises:
+        ValueError: no row holds a Result of `metric`.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    protocols = list(dict.fromkeys(r.protocol for row in rows for r in row.scores if r.metric == metric))
+    if not protocols:
+        raise ValueError(f"no Result with the metric {metric!r} to plot")
+    figure, axes = pyplot.subplots(figsize=(7.5, 1.3 + 0.42 * len(rows)), layout="constrained")
+    labels: set[str] = set()
+
+    def dots(values: list[tuple[float, float, float]], places: list[float], label: str, **style: object) -> None:
+        # A label for each kind of dot once.
+        shown = None if label in labels else label
+        labels.add(label)
+        middle = [100 * value for value, _, _ in values]
+        below = [100 * max(0.0, value - low) for value, low, _ in values]
+        above = [100 * max(0.0, high - value) for value, _, high in values]
+        axes.errorbar(middle, places, xerr=(below, above), linestyle="none", label=shown, **style)  # type: ignore
+
+    for position, row in enumerate(rows):
+        for number, protocol in enumerate(protocols):
+            color = f"C{number}"
+            offset = (number - (len(protocols) - 1) / 2) * 0.36
+            kinds: list[tuple[list[Result], str, dict[str, object]]] = [
+                (row.scores, protocol, {"color": color, "ms": 5}),
+                (row.baseline, f"{protocol}, random weights", {"color": color, "mfc": "white", "ms": 4}),
+            ]
+            for results, label, style in kinds:
+                found = [r for r in results if r.protocol == protocol and r.metric == metric]
+                spread = [(n - (len(found) - 1) / 2) * 0.1 for n in range(len(found))]
+                if found:
+                    values = [(r.value, *(r.interval or (r.value, r.value))) for r in found]
+                    places = [position + offset + step for step in spread]
+                    dots(values, places, label, marker="o", elinewidth=1.2, **style)
+        if row.paper is not None:
+            value = row.paper / 100
+            dots([(value, value, value)], [position], "paper, full size", marker="D", color="0.25", ms=5)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("top-1 accuracy (%)" if metric == "top1_accuracy" else f"{metric} (%)")
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
 
 
 def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric: str = "top1_accuracy") -> None:
@@ -93,6 +170,8 @@ def short_name(model: str) -> str:
     name, _, seed = model.partition(" (seed ")
     if name.startswith("random:"):
         name = "random weights"
+    elif name.startswith("unfiltered:"):
+        name = "without its filter"
     elif name.count("/") > 1 or name.startswith((".", "/", "~")) or Path(name).exists():
         parts = [part for part in Path(name).parts if part != "encoder"]
         name = parts[-1] if parts else name

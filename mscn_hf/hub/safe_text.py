@@ -66,7 +66,9 @@ def base_name(path: str) -> str:
 
 def public_name(name: str) -> str:
     """A dataset's or model's name as it may be published: a Hub id stays, a local path becomes its last part."""
-    prefix, colon, path = name.rpartition(":") if name.startswith(("random:", "timm:")) else ("", "", name)
+    prefix, colon, path = (
+        name.rpartition(":") if name.startswith(("random:", "unfiltered:", "timm:")) else ("", "", name)
+    )
     return prefix + colon + (base_name(path) if is_local_path(path) else path)
 
 

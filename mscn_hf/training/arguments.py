@@ -275,7 +275,8 @@ class PretrainingArguments(TrainingArguments):
         default_factory=lambda: ["knn", "linear"], metadata={"help": "Protocols for the final scores."}
     )
     baselines: list[str] = field(
-        default_factory=list, metadata={"help": "Scored beside the encoder: random (same network), pixels."}
+        default_factory=list,
+        metadata={"help": "Scored beside it: random (same network), unfiltered (same weights, no filter), pixels."},
     )
     record_samples: bool = field(default=False, metadata={"help": "Write the ids of consumed samples, step by step."})
     license: str = field(default="apache-2.0", metadata={"help": "Licence of the weights, for the card."})
@@ -320,9 +321,9 @@ class PretrainingArguments(TrainingArguments):
         for name in ("warmup_epochs", "monitor_epochs"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        unknown = set(self.baselines) - {"random", "pixels"}
+        unknown = set(self.baselines) - {"random", "unfiltered", "pixels"}
         if unknown:
-            raise ValueError(f"baselines may name random and pixels, got {sorted(unknown)}")
+            raise ValueError(f"baselines may name random, unfiltered and pixels, got {sorted(unknown)}")
         for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

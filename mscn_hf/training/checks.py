@@ -60,3 +60,5 @@ def _check_filter(config: RunConfig, sigma: float | None) -> None:
             f"high_pass_sigma of the encoder ({sigma}) and of the views ({of_views}) must be equal: the encoder "
             "filters its input itself when it is used"
         )
+    if sigma is None and "unfiltered" in config.training.baselines:
+        raise ValueError("baselines names unfiltered, the encoder without its filter, but high_pass_sigma is null")

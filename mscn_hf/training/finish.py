@@ -73,7 +73,7 @@ def score_run(config: RunConfig, command: str, process: PartialState) -> list[Re
 
     train, test = _sources(config)
     encoder = str(Path(str(args.output_dir)) / "encoder")
-    models = {encoder: encoder, "random": f"random:{encoder}", "pixels": "pixels"}
+    models = {name: f"{name}:{encoder}" for name in ("random", "unfiltered")} | {encoder: encoder, "pixels": "pixels"}
     options = ExtractOptions(
         batch_size=args.per_device_eval_batch_size,
         num_workers=args.dataloader_num_workers,

@@ -209,8 +209,11 @@ def image_processor(config: RunConfig) -> Any:
         return AutoImageProcessor.from_pretrained(folder, backend="pil")
 
 
-def draw_views(config: RunConfig, path: str | Path, images: int = 8, source: ImageSource | None = None) -> Path:
-    """A contact sheet of the recipe's views of the first images of a run."""
+def draw_views(
+    config: RunConfig, path: str | Path, images: int | None = None, source: ImageSource | None = None
+) -> Path:
+    """A contact sheet of the recipe's views of the first images of a run; by default as many as a page holds."""
+    images = images or min(8, max(3, 24 // len(config.views.expand())))
     source = source or config.data.open(config.data.train_split, config.views.mask_column)
     count = min(images, source.num_rows or images)
     order = open_order(

@@ -3,7 +3,9 @@
 
 import argparse
 import gc
+import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 import yaml
 
 from mscn_hf.evaluation.results import Result, read_results
+from mscn_hf.hub.results_page import SWEEP
 
 from .checkpoints import RECIPE
 from .checks import check_run
@@ -65,10 +68,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         done = is_finished(out / one.name, config)
         if main_process:
             print(f"[{number}/{len(plan)}] {one.name}: {'finished' if done else out / one.name}", flush=True)
-        if done:
-            continue
         try:
-            pretrain(words)
+            if not done:
+                pretrain(words)
+            if main_process and (out / one.name).is_dir():
+                record = json.dumps(sweep_record(sweep, one, args.sweep, overrides), indent=2)
+                (out / one.name / SWEEP).write_text(record + "\n", encoding="utf-8")
         except NonFiniteLossError as error:
             # Some settings are swept to see where training breaks. Other processes may not know of it.
             if config.training.world_size > 1:
@@ -143,6 +148,22 @@ def prepare_run(sweep: Sweep, one: SweepRun, out: Path, overrides: Sequence[str]
     except (ValueError, TypeError) as error:
         raise type(error)(f"sweep {sweep.name!r}, run {one.name!r}: {error}") from error
     return words, config
+
+
+def sweep_record(sweep: Sweep, one: SweepRun, file: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a page of results says of a run's place in its sweep; JSON-able."""
+    words = ["mscn-hf", "sweep", file, *(["--small"] if sweep.small else []), "--runs", one.name, *overrides]
+    return {
+        "sweep": sweep.name,
+        "small": sweep.small,
+        "paper": sweep.paper,
+        "table": sweep.table,
+        "metric": sweep.metric,
+        "run": one.name,
+        "score": one.paper,
+        "changes": one.changes,
+        "command": shlex.join(words),
+    }
 
 
 def write_recipe(sweep: Sweep, one: SweepRun, out: Path) -> None:

@@ -84,6 +84,18 @@ def test_mscn_is_loaded_with_its_filter(tmp_path):
     torch.testing.assert_close(encoder.features(images), filtered, rtol=0, atol=0)
     assert not torch.allclose(filtered, bare, atol=1e-3)
 
+    unfiltered = load_encoder(f"unfiltered:{tmp_path}")
+    torch.testing.assert_close(unfiltered.features(images), bare, rtol=0, atol=0)
+    # A card takes Results with the hash of its weights for its own, and features are cached by architecture too.
+    assert encoder.revision == unfiltered.weights_hash == encoder.weights_hash
+    assert unfiltered.revision == f"{encoder.revision}-unfiltered"
+    assert unfiltered.identity()["architecture"] != encoder.identity()["architecture"]
+
+
+def test_without_a_filter_there_is_none_to_leave_out(tiny_model):
+    with pytest.raises(ValueError, match="no high-pass filter to leave out"):
+        load_encoder(f"unfiltered:{tiny_model}")
+
 
 def test_same_tensors_under_another_architecture_are_another_identity(tmp_path):
     fields = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "layer_type": "basic", "image_size": 32}

@@ -69,7 +69,7 @@ def test_resolved_document_repeats_the_run(tiny_recipe, tmp_path):
         (["--views.c.mask_ratio", "0.2"], "there is no view 'c' on the command line; the recipe has a, b"),
         (["--views.a.mask_ratio", "1.5"], r"mask_ratio must lie in \[0, 1\), got 1.5"),
         (["--save_total_limit", "1"], "save_total_limit must be at least 2 or none, got 1"),
-        (["--baselines", "chance"], r"baselines may name random and pixels, got \['chance'\]"),
+        (["--baselines", "chance"], r"baselines may name random, unfiltered and pixels, got \['chance'\]"),
         (["--max_broken_share", "2"], r"max_broken_share must lie in \[0, 1\], got 2.0"),
         (["--canvas_size", "0"], "canvas_size must be at least 1, got 0"),
         (["--per_device_train_batch_size", "0"], "per_device_train_batch_size must be at least 1, got 0"),

@@ -71,6 +71,9 @@ def test_a_sweep_from_beginning_to_end(tmp_path, sweep_file, capsys, monkeypatch
         assert command.startswith(
             f"mscn-hf pretrain --config {out / name}.yaml --output_dir {out / name} --resume auto"
         )
+        record = json.loads((out / name / "sweep.json").read_text())
+        assert (record["run"], record["table"], record["changes"]["views.*.mask_ratio"]) == (name, "table 1", ratio)
+        assert record["command"].startswith(f"mscn-hf sweep {sweep_file} --runs {name} --num_train_epochs 1")
     table = [line.split() for line in text.splitlines() if line.startswith(("run ", "low ", "high "))]
     low, high = (
         next(r for r in read_results(out / name / "results.jsonl") if r.metric == "top1_accuracy")
