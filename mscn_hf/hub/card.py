@@ -9,25 +9,22 @@ import json
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub import ModelCard
 
 from mscn_hf.evaluation.results import Result, read_results
 from mscn_hf.resources import find_resource
 
 from . import card_text
+from .card_parts import MARKER, Scores, card_metadata, try_usage
+from .conversion.card import converted_card
 from .model_folder import ModelFolder, UnfitFolderError, open_model_folder
-from .safe_text import is_local_path, plain, public_name, without_paths
-from .usage import run_usage, usage_examples
+from .usage import usage_examples
 
 logger = logging.getLogger(__name__)
 
-MARKER = "<!-- Written by mscn-hf; remove this line and `mscn-hf push` publishes your own text unchanged. -->"
 # Fields by which two Results are the same measurement, made again. Not the model's name: folders are moved.
 IDENTITY = (
     *("model_revision", "task", "dataset", "dataset_config", "dataset_revision", "split"),
@@ -74,15 +71,6 @@ def is_handwritten(readme: Path) -> bool:
     return readme.is_file() and MARKER not in readme.read_text(encoding="utf-8", errors="replace")
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Results of exactly the weights with this hash, and of others; without any results the hash is not computed."""
-
-    weights_hash: str | None = None
-    own: tuple[Result, ...] = ()
-    others: tuple[Result, ...] = ()
-
-
 def render_card(
     model: ModelFolder,
     scores: Scores,
@@ -94,8 +82,6 @@ def render_card(
 ) -> ModelCard:
     """The card of a model folder; see `write_card`. With `strict` a usage example that fails is an error."""
     if (model.path / "conversion.json").is_file():
-        from .conversion.card import converted_card  # late: it imports this module
-
         options = {"repo_id": repo_id, "license": license, "check_usage": check_usage, "strict": strict}
         return converted_card(model, scores, **options)  # type: ignore[arg-type]
     license = license or _present_license(model.path / "README.md")
@@ -106,12 +92,7 @@ def render_card(
     model_id = repo_id or model.folder_name
     examples = usage_examples(model_id, model.config)
     if check_usage:
-        examples = run_usage(examples, model_id, model.path)
-        for example in examples:
-            if example.error and strict:
-                raise UnfitFolderError(f"the card's usage example does not run on {model.path}: {example.error}")
-            if example.error:
-                logger.warning("a usage example of the card failed: %s", example.error)
+        examples = try_usage(examples, model_id, model, strict=strict)
     data = card_metadata(model, own, name=title, license=license)
     return ModelCard.from_template(
         data,
@@ -160,66 +141,6 @@ def scores_of(model: ModelFolder) -> Scores:
     if not own:
         logger.warning("none of the %d results of %s is of these weights", len(model.results), model.path)
     return Scores(weights_hash, own, others)
-
-
-def card_metadata(model: ModelFolder, own: list[Result], *, name: str, license: str | None) -> ModelCardData:
-    """The YAML head of the card: what the Hub filters by, and every own Result in the model-index."""
-    trained_on = model.training.get("dataset") or {}
-    dataset = hub_dataset(str(trained_on.get("name", "")), trained_on.get("revision"))
-    method = re.findall(r"[a-z0-9]+", str(model.training.get("method", "")).lower())
-    return ModelCardData(
-        license=license,
-        library_name="transformers",
-        pipeline_tag="image-feature-extraction",
-        tags=[*dict.fromkeys([model.config["model_type"], *method, "self-supervised-learning", "vision"])],
-        datasets=[dataset] if dataset else None,
-        metrics=sorted({metric_type(result.metric) for result in own}) or None,
-        model_name=name if own else None,
-        eval_results=[model_index_entry(result) for result in own] or None,
-    )
-
-
-def model_index_entry(result: Result) -> EvalResult:
-    """One Result as an entry of the model-index; everything that qualifies the number stands in `metric_args`."""
-    dataset = plain(public_name(result.dataset))
-    qualifiers = {
-        "metric": result.metric,
-        "protocol": without_paths(result.protocol),
-        "selection": plain(without_paths(result.selection)),
-        "num_examples": result.num_examples,
-        "seed": result.seed,
-        "interval": list(result.interval) if result.interval is not None else None,
-        "interval_method": without_paths(result.interval_method) if result.interval_method else None,
-        "date": result.date,
-    }
-    return EvalResult(
-        task_type=result.task,
-        dataset_type=hub_dataset(result.dataset, result.dataset_revision) or dataset,
-        dataset_name=dataset,
-        dataset_config=result.dataset_config,
-        dataset_split=result.split,
-        dataset_revision=result.dataset_revision,
-        metric_type=metric_type(result.metric),
-        metric_name=f"{without_paths(result.protocol)}: {result.metric}",
-        metric_value=result.value,
-        metric_args={key: value for key, value in qualifiers.items() if value is not None},
-    )
-
-
-def metric_type(metric: str) -> str:
-    """The Hub's id of a metric: its list knows one accuracy."""
-    return "accuracy" if "accuracy" in metric or metric in ("top1", "top5") else plain(metric, 50)
-
-
-def hub_dataset(name: str, revision: str | None) -> str | None:
-    """`org/name` if that names a dataset repository; a local folder has no revision and gives None."""
-    if not revision or is_local_path(name) or name.count("/") != 1:
-        return None
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return None
-    return name
 
 
 def _shared_environment(results: list[Result]) -> dict[str, object] | None:

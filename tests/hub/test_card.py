@@ -10,7 +10,7 @@ from somebodys_run import HOME_OF_SOMEBODY, result_of
 
 from mscn_hf.evaluation.results import Result, append_results, read_results
 from mscn_hf.hub import UnfitFolderError, write_card
-from mscn_hf.hub.card import MARKER, hub_dataset
+from mscn_hf.hub.card_parts import MARKER, hub_dataset
 from mscn_hf.hub.results_yaml import eval_entry, eval_results_files, read_eval_results
 
 HOSTILE = (

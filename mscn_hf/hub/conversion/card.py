@@ -22,11 +22,11 @@ from mscn_hf.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
 from mscn_hf.resources import find_resource
 
 from .. import card_text
-from ..card import MARKER, Scores, card_metadata
+from ..card_parts import MARKER, Scores, card_metadata, try_usage
 from ..model_folder import ModelFolder, UnfitFolderError, open_model_folder, read_json
 from ..papers import PAPERS
 from ..safe_text import fenced, markdown, without_paths
-from ..usage import Usage, run_usage, usage_examples
+from ..usage import Usage, usage_examples
 from .families import FAMILIES, Family
 from .files import refuse_used_folder
 
@@ -186,12 +186,7 @@ def converted_card(
     title = model_id.rpartition("/")[2]
     examples = [_with_output(example, model.config) for example in usage_examples(model_id, model.config)]
     if check_usage:
-        examples = run_usage(examples, model_id, model.path)
-        for example in examples:
-            if example.error and strict:
-                raise UnfitFolderError(f"the card's usage example does not run on {model.path}: {example.error}")
-            if example.error:
-                logger.warning("a usage example of the card failed: %s", example.error)
+        examples = try_usage(examples, model_id, model, strict=strict)
     data = card_metadata(model, own, name=title, license=license)
     family = str(conversion["family"])
     tags = [*(data.tags or []), family.replace("_", "-"), "converted"]

@@ -12,7 +12,8 @@ from test_msn import official, small_vit
 from torch_checkpoints import body, checkpoints, small_resnet
 
 import mscn_hf.hub.conversion.card as card_module
-from mscn_hf.hub.card import Scores
+from mscn_hf.hub import card_parts
+from mscn_hf.hub.card_parts import Scores
 from mscn_hf.hub.conversion.card import converted_card, write_converted
 from mscn_hf.hub.conversion.families import FAMILIES
 from mscn_hf.hub.conversion.msn import convert_msn
@@ -135,7 +136,7 @@ def test_examples_that_fail_are_told(swav, tmp_path, caplog, monkeypatch):
     def fail(examples, model_id, folder):
         return [dataclasses.replace(example, error="KeyError: x") for example in examples]
 
-    monkeypatch.setattr(card_module, "run_usage", fail)
+    monkeypatch.setattr(card_parts, "run_usage", fail)
     convert_pth(swav, tmp_path / "out")
     folder = open_model_folder(tmp_path / "out")
     assert "**This example failed when this card was written**" in converted_card(folder).text
