@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DATA ?=
 OUT ?= demo-run
 ARGS ?=
+JOBS ?= 2
+# Tiny networks run no faster on several threads; each of the JOBS processes keeps to one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: demo test test-all check bench install clean
 
@@ -12,10 +15,10 @@ demo: install            ## pre-train, score, describe and load back a small MSC
 	$(BIN)/mscn-hf demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: install            ## the default tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: install        ## with the slow ones
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(PYTEST) -m "" $(ARGS)
 
 check: install           ## lint and types
 	$(BIN)/ruff check .
