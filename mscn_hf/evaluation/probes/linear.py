@@ -16,11 +16,80 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cache import FeatureSet
+from ..feature_protocol import FeatureProtocol, Fitted
+from ..scores import topk_correct
+from ..settings import check, number, numbers
+from ..task import Task
 from .logistic import ROWS_AT_ONCE, fit_logistic, principal_axes
-from .protocols import LinearSettings
-from .scores import topk_correct
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LinearSettings(FeatureProtocol):
+    """Linear probe on cached features.
+
+    Args:
+        solver: `sgd` sweeps learning_rates x weight_decays; `lbfgs` solves each weight decay to convergence and
+            knows no learning rate.
+        learning_rates: relative to the curvature bound, see `fit_sgd`; up to 1 is stable.
+        weight_decays: L2 strengths; scikit-learn's C is 1 / (weight_decay * N).
+        epochs, min_steps: of SGD; whichever is more steps.
+        batch_size: of SGD, in features.
+        momentum: of SGD (Nesterov).
+        standardize: features to zero mean and unit variance over train.
+        held_out: share of each train class that the choice is made on.
+    """
+
+    solver: str = "sgd"
+    learning_rates: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1])
+    weight_decays: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5])
+    epochs: int = 50
+    min_steps: int = 250
+    batch_size: int = 2048
+    momentum: float = 0.9
+    standardize: bool = True
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("solver", self.solver, self.solver in ("sgd", "lbfgs"), "'sgd' or 'lbfgs'")
+        for name in ("learning_rates", "weight_decays"):
+            values = numbers(name, getattr(self, name))
+            check(name, values, all(value > 0 for value in values), "positive")
+            setattr(self, name, values)
+        for name in ("epochs", "min_steps", "batch_size"):
+            value = getattr(self, name)
+            check(name, value, isinstance(value, int) and value >= 1, "a positive integer")
+        self.momentum = number("momentum", self.momentum)
+        check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        self.held_out = number("held_out", self.held_out)
+        check("held_out", self.held_out, 0 < self.held_out < 1, "in (0, 1)")
+        check("standardize", self.standardize, isinstance(self.standardize, bool), "true or false", boolean=True)
+
+    def grid(self) -> list[dict[str, float]]:
+        """The grid points, as keyword dicts."""
+        if self.solver == "lbfgs":
+            return [{"weight_decay": decay} for decay in self.weight_decays]
+        return [{"learning_rate": r, "weight_decay": d} for r in self.learning_rates for d in self.weight_decays]
+
+    def edges(self, point: dict[str, float]) -> list[str]:
+        """Which coordinates of a grid point lie at the end of their list, where a wider one might hold a better."""
+        lists = {"learning_rate": self.learning_rates, "weight_decay": self.weight_decays}
+        return [name for name, value in point.items() if len(lists[name]) > 2 and value in _ends(lists[name])]
+
+    def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
+        """See `FeatureProtocol.fit`."""
+        probe = fit_linear_probe(
+            bank.features, labels_N, num_classes, self, seed=task.seed, device=task.encoder.device
+        )
+        names = " x ".join(self.grid()[0])
+        selection = (
+            f"{names} chosen from {len(self.grid())} on {100 * self.held_out:g} % of train held out "
+            f"({probe.held_out} images, stratified, seed {task.seed}); fitted again on all of train"
+        )
+        return Fitted(probe.scores, selection, {"choice": probe.choice, "trials": probe.trials})
 
 
 @dataclass
@@ -226,3 +295,7 @@ def _tensor(features: Tensor | np.ndarray, device: torch.device | str) -> Tensor
 
 def _json(loss: Tensor) -> float | None:
     return float(loss) if math.isfinite(float(loss)) else None
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)
