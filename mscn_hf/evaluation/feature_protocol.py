@@ -58,26 +58,31 @@ class FeatureProtocol(Protocol):
         train, test = task.train, task.test
         bank = task.features(train)
         labels_N, names = classes_of(bank.labels, bank.label_names, f"{train.name}, {train.split}")
-        fitted = self.fit(bank, labels_N, len(names), task) if task.is_main else None
+        fitted = task.on_main(lambda: self.fit(bank, labels_N, len(names), task))
         queries = task.features(test)
         if fitted is None:
             return []
         labels = match_test_labels(labels_N, names, queries.labels, queries.label_names, f"{test.name}, {test.split}")
-        facts: dict[str, Any] = {
-            **self.facts(),
-            **fitted.facts,
-            "feature": task.encoder.feature,
-            "feature_dim": int(bank.features.shape[1]),
-            "feature_device": queries.device,
-            "preprocessing": task.encoder.preprocessing,
-            "train_split": train.split,
-            "num_train": len(bank),
-            "num_classes": len(names),
-            "classes_absent_from_train": labels.absent,
-            "skipped_train": len(bank.skipped),
-            "skipped_test": len(queries.skipped),
-            "max_train_images": task.options.max_train_images,
-            "max_test_images": task.options.max_test_images,
-        }
+        facts = {**self.facts(), **fitted.facts, **feature_facts(task, bank, queries, len(names), labels.absent)}
         common = task.result(self.metrics[0], 0.0, fitted.selection, len(queries), settings=facts)
         return measure(common, fitted.scores(queries.features), labels, self.metrics, fitted.votes, task.seed)
+
+
+def feature_facts(
+    task: Task, bank: FeatureSet, queries: FeatureSet, num_classes: int, absent: list[str]
+) -> dict[str, Any]:
+    """What a Result keeps about the features that its score was made from."""
+    return {
+        "feature": task.encoder.feature,
+        "feature_dim": int(bank.features.shape[1]),
+        "feature_device": queries.device,
+        "preprocessing": task.encoder.preprocessing,
+        "train_split": task.train.split,
+        "num_train": len(bank),
+        "num_classes": num_classes,
+        "classes_absent_from_train": absent,
+        "skipped_train": len(bank.skipped),
+        "skipped_test": len(queries.skipped),
+        "max_train_images": task.options.max_train_images,
+        "max_test_images": task.options.max_test_images,
+    }

@@ -12,9 +12,24 @@ from mscn_hf.resources import find_resource
 
 from .probes.knn import KNNSettings
 from .probes.linear import LinearSettings
+from .probes.low_shot import LowShotSettings
+from .probes.regression import LogisticSettings
+from .robustness.corrupted import RobustnessSettings
+from .robustness.zero_shot import ZeroShotSettings
 from .settings import Protocol, nearest
+from .tuning.augmented_linear import AugmentedLinearSettings
+from .tuning.finetune import FinetuneSettings
 
-KINDS: dict[str, type[Protocol]] = {"knn": KNNSettings, "linear": LinearSettings}
+KINDS: dict[str, type[Protocol]] = {
+    "knn": KNNSettings,
+    "linear": LinearSettings,
+    "logistic": LogisticSettings,
+    "low_shot": LowShotSettings,
+    "augmented_linear": AugmentedLinearSettings,
+    "finetune": FinetuneSettings,
+    "robustness": RobustnessSettings,
+    "zero_shot": ZeroShotSettings,
+}
 
 
 def load_protocol(name: str) -> tuple[str, Protocol]:

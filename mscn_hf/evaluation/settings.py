@@ -6,13 +6,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from .results import Result
     from .task import Task
 
 METRICS = ("top1_accuracy", "top5_accuracy", "mean_per_class_accuracy")
+MULTI_LABEL_METRICS = ("map_11point",)
+DATASET = "dataset"  # in place of a metric: the one that the data set is reported in
 PAPER_KEYS = ("paper", "table", "model", "dataset", "metric", "value")
 
 
@@ -21,22 +23,35 @@ class Protocol:
     """A protocol as a document: the settings of one kind, checked, and how to run them.
 
     Args:
-        metrics: what is reported, names of `METRICS`.
+        metrics: what is reported, names of `METRIC_NAMES`.
         papers: published scores under this protocol, each a mapping with the keys of `PAPER_KEYS`; `value` in percent,
             `dataset` the short name of the data set (`imagenet-1k`). `mscn-hf report` shows them beside own scores.
     """
+
+    METRIC_NAMES: ClassVar[tuple[str, ...]] = METRICS
 
     metrics: list[str] = field(default_factory=lambda: ["top1_accuracy", "top5_accuracy"])
     papers: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if isinstance(self.metrics, str):
+            self.metrics = [self.metrics]
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise ValueError(f"unknown metric {metric!r}{nearest(metric, METRICS)}")
+            if metric not in self.METRIC_NAMES:
+                raise ValueError(f"unknown metric {metric!r}{nearest(metric, self.METRIC_NAMES)}")
         check("metrics", self.metrics, len(self.metrics) > 0, "a list with at least one metric")
         for row in self.papers:
             if not isinstance(row, dict) or set(row) != set(PAPER_KEYS):
                 raise ValueError(f"each of papers needs exactly the keys {list(PAPER_KEYS)}, got {row!r}")
+
+    def for_dataset(self, metrics: list[str], held_out: float | None = None) -> Protocol:
+        """These settings with what they leave to the data set: `metrics: dataset`, and the share of train held out."""
+        return dataclasses.replace(self, metrics=list(metrics)) if self.metrics == [DATASET] else self
+
+    @property
+    def needs_train(self) -> bool:
+        """Whether `Task.train` is read. A classifier that exists already is scored without one."""
+        return True
 
     def run(self, task: Task) -> list[Result]:
         """Scores the task's encoder. All ranks must call; rank 0 returns the Results, others an empty list."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from mscn_hf.data.source import ImageSource
@@ -21,6 +23,8 @@ from .encoder import FrozenEncoder
 from .features import extract
 from .results import Result, environment
 from .scores import Labels, topk_correct
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -68,8 +72,30 @@ class Task:
         """Whether this process fits and reports."""
         return self.process is None or self.process.is_main_process
 
-    def features(self, source: ImageSource) -> FeatureSet:
-        """The features of `train`, `validation` or `test`, from the cache where it holds them; all ranks must call."""
+    def on_main(self, work: Callable[[], T]) -> T | None:
+        """What `work` gives on rank 0, None on the others; where it raises there, all ranks raise.
+
+        A rank that went on alone would wait in the next exchange for ever, or take part in another one.
+        """
+        value, failure = None, None
+        if self.is_main:
+            try:
+                value = work()
+            except Exception as error:
+                failure = error
+        if self.process is not None and self.process.num_processes > 1:
+            said = broadcast_object_list([None if failure is None else f"{type(failure).__name__}: {failure}"])[0]
+            if said is not None and failure is None:
+                raise ValueError(f"rank 0 could not go on: {said}")
+        if failure is not None:
+            raise failure
+        return value
+
+    def features(self, source: ImageSource, *, multi_label: bool = False) -> FeatureSet:
+        """The features of `train`, `validation` or `test`, from the cache where it holds them; all ranks must call.
+
+        Images with lists of classes are refused unless the protocol says that it takes them.
+        """
         options = self.options
         return extract(
             self.encoder,
@@ -81,6 +107,7 @@ class Task:
             seed=self.seed,
             process=self.process,
             progress=options.progress,
+            multi_label=multi_label,
         )
 
     def check_labels(self) -> None:

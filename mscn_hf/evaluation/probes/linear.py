@@ -21,7 +21,8 @@ from ..feature_protocol import FeatureProtocol, Fitted
 from ..scores import topk_correct
 from ..settings import check, number, numbers
 from ..task import Task
-from .logistic import ROWS_AT_ONCE, fit_logistic, principal_axes
+from .lbfgs import ROWS_AT_ONCE, principal_axes
+from .logistic import fit_logistic
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class LinearProbe:
         """Class scores (M, K), read and computed piece by piece."""
         pieces = []
         for start in range(0, len(features_ND), ROWS_AT_ONCE):
-            rows = _tensor(features_ND[start : start + ROWS_AT_ONCE], self.mean_D.device)
+            rows = as_tensor(features_ND[start : start + ROWS_AT_ONCE], self.mean_D.device)
             pieces.append(torch.addmm(self.bias_K, (rows - self.mean_D) / self.std_D, self.weight_DK))
         return torch.cat(pieces)
 
@@ -134,13 +135,13 @@ def fit_linear_probe(
         ValueError: too few images to hold any out, or no grid point with a finite loss.
     """
     settings = settings or LinearSettings()
-    features_ND = _tensor(features_ND, device)
+    features_ND = as_tensor(features_ND, device)
     labels_N = torch.as_tensor(labels_N).to(device=device, dtype=torch.int64)
     fit, held = split_stratified(labels_N.cpu().numpy(), settings.held_out, seed)
     fit_index, held_index = (torch.from_numpy(part).to(device) for part in (fit, held))
 
     grid = settings.grid()
-    mean_D, std_D = _standardisation(features_ND[fit_index], settings.standardize)
+    mean_D, std_D = standardisation(features_ND[fit_index], settings.standardize)
     weight_GDK, bias_GK = _fit_grid(
         (features_ND[fit_index] - mean_D) / std_D, labels_N[fit_index], num_classes, grid, settings, seed
     )
@@ -158,7 +159,7 @@ def fit_linear_probe(
     # Equal accuracies are common on small held-out parts; the loss, which is finer, settles them.
     best = min(usable, key=lambda n: (-trials[n]["held_out_accuracy"], trials[n]["held_out_loss"]))
 
-    mean_D, std_D = _standardisation(features_ND, settings.standardize)
+    mean_D, std_D = standardisation(features_ND, settings.standardize)
     x_ND = (features_ND - mean_D) / std_D
     weight_GDK, bias_GK = _fit_grid(x_ND, labels_N, num_classes, [grid[best]], settings, seed)
     if not bool(torch.isfinite(weight_GDK).all()):
@@ -240,10 +241,10 @@ def fit_sgd(
         weight_GDK, bias_GK in float32; a classifier that diverged holds NaN or infinite values, the others are
         untouched by it.
     """
-    count, dim = len(learning_rates_G), x_ND.shape[1]
-    device = x_ND.device
+    count, device = len(learning_rates_G), x_ND.device
     mean_D, turn_DD, variance_D = principal_axes(x_ND)
     z_ND = x_ND - mean_D if turn_DD is None else (x_ND - mean_D) @ turn_DD
+    dim = z_ND.shape[1]
     rate_G = torch.tensor(list(learning_rates_G), device=device)
     decay_G1 = torch.tensor(list(weight_decays_G), device=device)[:, None]
     scale_DG1 = (1 / (0.5 * variance_D.float()[:, None] + decay_G1[:, 0]))[:, :, None]
@@ -278,7 +279,8 @@ def fit_sgd(
     return weight_GDK, bias_GK - mean_D @ weight_GDK
 
 
-def _standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+def standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of train, or 0 and 1 where not `wanted`."""
     dim = features_ND.shape[1]
     if not wanted:
         return features_ND.new_zeros(dim), features_ND.new_ones(dim)
@@ -288,7 +290,8 @@ def _standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]
     return mean_D.float(), std_D.float()
 
 
-def _tensor(features: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+def as_tensor(features: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """Features in float32 on a device; of a memory-mapped array a copy."""
     features = torch.from_numpy(np.array(features)) if isinstance(features, np.ndarray) else features
     return features.to(device=device, dtype=torch.float32)
 
