@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf demo | views | pretrain | sweep | evaluate | report | convert | export | push`.
+"""`mscn-hf demo | views | pretrain | sweep | evaluate | analyze | report | convert | export | push`.
 
 Modules are imported when their command is called. Wrong input ends with one line and status 2; MSCN_HF_TRACEBACK=1
 shows where it was found.
@@ -16,8 +16,9 @@ _COMMANDS = {
     "views": "draw what the network of a recipe will see",
     "pretrain": "pre-train as a recipe says: --config RECIPE [--field value …]",
     "sweep": "make the runs of an ablation and compare them: SWEEP [--small] [--field value …]",
-    "evaluate": "score an encoder: knn, linear, or a protocol of your own",
-    "report": "table and picture of a results file",
+    "evaluate": "score an encoder: knn, linear, …, a protocol of your own, or all of a --budget",
+    "analyze": "draw what an encoder's features look like: spread, classes, neighbours, first layer",
+    "report": "table and picture of a results file, beside the papers' scores",
     "convert": "rewrite a published checkpoint (ReLICv2, BYOL, MoCo, MSN, …) as a model of transformers",
     "export": "write a model in the format of timm, torchvision, detectron2, plain transformers or ONNX",
     "push": "publish a run or an encoder on the Hub",
@@ -108,9 +109,18 @@ def _sweep(words: list[str]) -> int:
 
 
 def _evaluate(words: list[str]) -> int:
-    from .evaluation import command
+    from .evaluation import command, suite
 
+    chosen = suite if words[:1] == ["all"] else command
     parser = _parser("evaluate")
+    chosen.add_arguments(parser)
+    return chosen.run(parser.parse_args(words))
+
+
+def _analyze(words: list[str]) -> int:
+    from .evaluation.analysis import command
+
+    parser = _parser("analyze")
     command.add_arguments(parser)
     return command.run(parser.parse_args(words))
 
@@ -118,20 +128,26 @@ def _evaluate(words: list[str]) -> int:
 def _report(words: list[str]) -> int:
     from pathlib import Path
 
+    from .evaluation.published import format_published, plot_published
     from .evaluation.report import format_table, plot_scores
     from .evaluation.results import read_results
 
     parser = _parser("report")
     parser.add_argument("results", nargs="+", help="results.jsonl, or the folder of a run that holds one")
     parser.add_argument("--plot", help="PNG to write")
+    parser.add_argument("--papers", help="PNG to write: scores beside the published ones of the same protocol")
     parser.add_argument("--markdown", help="page of tables to write, from folders of runs")
     parser.add_argument("--keep", help="folder for copies of the runs' records without local paths")
     args = parser.parse_args(words)
     files = [Path(name) / "results.jsonl" if Path(name).is_dir() else Path(name) for name in args.results]
     results = [result for file in files for result in read_results(file)]
     print(format_table(results))
+    if published := format_published(results):
+        print(f"\nBeside the papers, whose networks, data and hardware are their own:\n\n{published}")
     if args.plot:
         plot_scores(results, args.plot)
+    if args.papers and not plot_published(results, args.papers):
+        print(f"no paper has a score under these protocols, sets and metrics: {args.papers} was not drawn")
     runs = [file.parent for file in files]
     if args.keep:
         from .hub.results_page import keep_records

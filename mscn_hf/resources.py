@@ -1,7 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""Finds the documents that travel with the package: recipes, sweeps, protocols and card templates.
+"""Finds the documents that travel with the package: recipes, sweeps, protocols, suites, data sets and cards.
 
-In a checkout they lie in the folders a reader expects (`training/recipes`, `evaluation/protocols`, `model_cards`);
+In a checkout they lie in the folders a reader expects (`training/recipes`, `evaluation/protocols`, `model_cards`, …);
 a wheel carries the same files inside the package, under `mscn_hf/_resources/<kind>`.
 """
 
@@ -13,12 +13,14 @@ _IN_CHECKOUT = {
     "recipes": "training/recipes",
     "sweeps": "training/sweeps",
     "protocols": "evaluation/protocols",
+    "suites": "evaluation/suites",
+    "datasets": "evaluation/datasets",
     "cards": "model_cards",
 }
 
 
 def resource_folder(kind: str) -> Path:
-    """The folder that holds the documents of one `kind`: `recipes`, `sweeps`, `protocols` or `cards`."""
+    """The folder that holds the documents of one kind: recipes, sweeps, protocols, suites, datasets or cards."""
     if kind not in _IN_CHECKOUT:
         raise ValueError(f"kind must be one of {sorted(_IN_CHECKOUT)}, got {kind!r}")
     installed = _PACKAGE / "_resources" / kind

@@ -33,7 +33,7 @@ class FeatureSet:
 
     Args:
         features: (N, D) float32, usually memory-mapped.
-        labels: (N,) int64; -1 where the row has none.
+        labels: (N,) int64; -1 where the row has none. Of images with several classes (N, K) int8, see `multi_hot`.
         label_names: name of each label value, where the dataset names them or labels are text.
         skipped: (id, reason) of images that could not be decoded; they have no row here.
         rows: (N,) int64, position of each row in the split's stored order.

@@ -4,23 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import shlex
 import sys
-from pathlib import Path
 
-import torch
-from accelerate import PartialState
-
-from mscn_hf.data.source import ImageSource, open_source
 from mscn_hf.resources import list_resources
 
-from .loading import load_encoder
-from .probe import ExtractOptions, evaluate_encoder
+from .probe import evaluate_encoder
 from .protocols import load_protocol
 from .report import format_table
 from .results import append_results
+from .run_setup import describe_dataset, is_command, load_model, open_splits, set_up
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model_revision", help="branch, tag or commit of the model on the Hub")
     parser.add_argument("--trust_remote_code", action="store_true", help="run the code in the model repository")
     parser.add_argument("--pretrained", action="store_true", help="of timm:NAME, download the published weights")
-    parser.add_argument("--dataset", "--dataset_name", dest="dataset", required=True, help="Hub id or local folder")
+    parser.add_argument(
+        "--dataset",
+        "--dataset_name",
+        dest="dataset",
+        required=True,
+        help=f"Hub id, local folder, a YAML file that describes a set, or one of those that ship here "
+        f"({', '.join(list_resources('datasets'))}); what such a file says holds where no option below is given",
+    )
     parser.add_argument("--dataset_config_name", help="configuration of the dataset")
     parser.add_argument("--revision", help="branch, tag or commit of the dataset on the Hub")
-    parser.add_argument("--train_split", default="train", help="bank or training set; every choice is made on it")
-    parser.add_argument("--test_split", default="test", help="what is scored; read once, after every choice")
+    parser.add_argument("--train_split", help="bank or training set, for every fit and choice; `train` by default")
+    parser.add_argument(
+        "--validation_split",
+        help="of its own for choices, for protocols that make any; a part of train is held out by default",
+    )
+    parser.add_argument("--test_split", help="what is scored; read once, after every choice; `test` by default")
     parser.add_argument("--image_column", help="found by type where not given")
     parser.add_argument("--label_column", help="found by type and usual names where not given")
     parser.add_argument("--batch_size", type=int, default=64, help="images a forward pass")
@@ -72,62 +77,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     protocol, settings = load_protocol(args.protocol)
-    if (args.benchmark_id is None) != (args.task_id is None):
-        raise ValueError("--benchmark_id and --task_id go together")
-    if Path(args.out).is_dir():
-        raise ValueError(f"--out {args.out} is a folder; give a file, for example {Path(args.out) / 'results.jsonl'}")
-    if args.train_split == args.test_split:
-        raise ValueError(f"--train_split and --test_split are both {args.test_split!r}: a score on train says nothing")
-    # Rank 0 may fit a probe for long while the others wait for the next extraction.
-    use_cpu = args.device == "cpu" or not torch.cuda.is_available()
-    process = PartialState(cpu=use_cpu, timeout=datetime.timedelta(hours=12))
-    device = torch.device(args.device) if args.device else process.device
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device {args.device}: no CUDA device can be used here")
-
-    def source(split: str) -> ImageSource:
-        return open_source(
-            args.dataset,
-            config_name=args.dataset_config_name,
-            split=split,
-            image_column=args.image_column,
-            label_column=args.label_column,
-            revision=args.revision,
-        )
-
-    train, test = source(args.train_split), source(args.test_split)
-    options = ExtractOptions(
-        args.cache_dir,
-        args.batch_size,
-        args.num_workers,
-        args.max_train_images,
-        args.max_test_images,
-        progress=process.is_main_process,
-    )
+    dataset = describe_dataset(args)
+    settings = settings.for_dataset(dataset.metrics, dataset.held_out)
+    setup, splits = set_up(args), open_splits(dataset)
+    train = splits.train_for(settings)
     everything = []
     for name in args.model:
-        encoder = load_encoder(
-            name, args.model_revision, args.trust_remote_code, pretrained=args.pretrained, seed=args.seed
-        ).to(device)
         results = evaluate_encoder(
-            encoder,
+            load_model(args, name, setup.device),
             train,
-            test,
+            splits.test,
             protocol,
             settings,
-            options=options,
+            validation=splits.validation,
+            options=setup.options,
             seed=args.seed,
-            process=process,
-            command=shlex.join(["mscn-hf", "evaluate", *sys.argv[2:]] if _is_cli() else ["python", *sys.argv]),
+            process=setup.process,
+            command=shlex.join(["mscn-hf", *sys.argv[1:]] if is_command("evaluate") else ["python", *sys.argv]),
             benchmark=(args.benchmark_id, args.task_id),
         )
+        for result in results:
+            result.settings |= splits.facts(protocol, settings)
         append_results(args.out, results)
         everything.extend(results)
-    if process.is_main_process:
+    if setup.process.is_main_process:
         print(format_table(everything))
         print(f"appended to {args.out}")
     return 0
-
-
-def _is_cli() -> bool:
-    return len(sys.argv) > 1 and sys.argv[1] == "evaluate"

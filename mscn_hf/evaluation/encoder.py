@@ -50,6 +50,8 @@ class FrozenEncoder:
             padding or stride.
         preprocessing: the settings of `preprocess`, as a JSON-able dict.
         variant: how the network differs from the published one with the same tensors ("unfiltered"), "" if it is that.
+        load_classifier: loads the same checkpoint with the classification head it was published with; None where there
+            is no checkpoint.
     """
 
     name: str
@@ -62,6 +64,7 @@ class FrozenEncoder:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     weights_hash: str = ""
     variant: str = ""
+    load_classifier: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         self.model.requires_grad_(False).eval()

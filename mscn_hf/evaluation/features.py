@@ -31,6 +31,7 @@ from mscn_hf.data.source import ImageSource
 from .cache import FEATURES, FeatureSet, default_cache_dir, entry_folder, read_entry, write_entry
 from .encoder import FrozenEncoder, weights_hash
 from .loading import load_encoder
+from .multi_label import is_multi_label, multi_hot
 from .reading import Preprocessor, RankBatches, choose_rows
 
 __all__ = ["FeatureSet", "FrozenEncoder", "extract", "load_encoder", "weights_hash"]
@@ -49,6 +50,7 @@ def extract(
     seed: int = 0,
     process: PartialState | None = None,
     progress: bool = True,
+    multi_label: bool = False,
 ) -> FeatureSet:
     """Features of every image of a split, from the cache where it holds them.
 
@@ -64,10 +66,11 @@ def extract(
         process: under `accelerate launch`, the state of this process: all ranks must call, each extracts its
             share, all return the joined set. The cache must then be on a disk that all ranks see.
         progress: show a bar.
+        multi_label: lists of classes are welcome; see `multi_hot` for what their labels become.
 
     Raises:
-        ValueError: not one image could be decoded, a row has several labels, labels mix numbers and text, or the
-            encoder gave a feature that is not finite.
+        ValueError: not one image could be decoded, a row has several labels where they are not welcome, labels mix
+            numbers and text, or the encoder gave a feature that is not finite.
         RuntimeError: the encoder changed on the way.
     """
     if batch_size < 1 or (max_images is not None and max_images < 1):
@@ -83,7 +86,7 @@ def extract(
     if not _from_rank0(cached is not None, process):
         scratch = Path(_from_rank0(tempfile.mkdtemp(prefix=".partial-", dir=root) if rank == 0 else "", process))
         try:
-            batches = RankBatches(source, batch_size, chosen, max_images, rank, world)
+            batches = RankBatches(source, batch_size, chosen, max_images, rank, world, multi_label)
             stem = scratch / f"part-{rank}"
             part = _extract_share(encoder, source, batches, stem, num_workers, progress and rank == 0)
             encoder.assert_frozen()  # before anything is kept under the hash of the untouched weights
@@ -99,6 +102,8 @@ def extract(
     features = cached if cached is not None else read_entry(folder, identity, verify=False)
     if features is None:
         raise RuntimeError(f"features written to {folder} cannot be read back; do all processes see this disk?")
+    if features.labels.ndim > 1 and not multi_label:
+        raise ValueError(f"{source.name}, {source.split}: images have lists of classes; this takes one class an image")
     for row_id, reason in features.skipped[:10] if rank == 0 else []:
         logger.warning("%s, %s: image %s skipped (%s)", source.name, source.split, row_id, reason)
     if features.skipped and rank == 0:
@@ -195,7 +200,7 @@ def _join(
         os.rename(scratch / "part-0.f32", scratch / FEATURES)
     else:
         features_hash = _interleave(scratch, parts, dim)
-    labels, names = _number_labels([label for _, label in good], source.label_names)
+    labels, names = number_labels([label for _, label in good], source.label_names)
     for leftover in scratch.glob("part-*"):
         leftover.unlink()
     write_entry(
@@ -229,8 +234,13 @@ def _interleave(scratch: Path, parts: list[dict[str, Any]], dim: int) -> str:
     return digest.hexdigest()
 
 
-def _number_labels(labels: list[Any], label_names: list[str] | None) -> tuple[np.ndarray, list[str] | None]:
-    """Labels as int64, -1 where missing; text gets numbers in sorted order, and its names are returned."""
+def number_labels(labels: list[Any], label_names: list[str] | None) -> tuple[np.ndarray, list[str] | None]:
+    """Labels as int64, -1 where missing; text gets numbers in sorted order, and its names are returned.
+
+    Lists of classes become targets (N, K), see `multi_hot`.
+    """
+    if is_multi_label(labels):
+        return multi_hot(labels, label_names)
     present = [label for label in labels if label is not None]
     if any(isinstance(label, str) for label in present):
         if not all(isinstance(label, str) for label in present):

@@ -8,6 +8,7 @@ import importlib.metadata
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, PreTrainedCo
 import mscn_hf.models  # noqa: F401  (registers its classes with AutoModel)
 
 from .encoder import FrozenEncoder, pixel_encoder
+from .image_classifier import timm_classifier, transformers_classifier
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +137,7 @@ def _transformers_encoder(
         architecture={key: value for key, value in network.config.to_dict().items() if key not in ORIGIN_FIELDS},
         preprocessing={"processor": _plain(processor.to_dict()), "backend": "pil", **_versions(*libraries)},
         variant="unfiltered" if changes else "",
+        load_classifier=None if fresh else partial(transformers_classifier, network, name, where, changes),
     )
     _try_out(encoder)
     encoder.feature = layer.description
@@ -197,7 +200,12 @@ def _timm_encoder(model: str, source: str, pretrained: bool, seed: int) -> Froze
         feature="timm pooled features (num_classes=0)",
         # Addresses of functions in a repr differ from run to run.
         architecture=re.sub(r" at 0x[0-9a-f]+", "", str(network)),
-        preprocessing={"timm": _plain(settings), "transform": str(transform), **_versions("timm", "torchvision")},
+        preprocessing={
+            "data_config": _plain(settings),
+            "transform": str(transform),
+            **_versions("timm", "torchvision"),
+        },
+        load_classifier=partial(timm_classifier, network, source) if pretrained else None,
     )
     _try_out(encoder)
     return encoder

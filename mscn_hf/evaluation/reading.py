@@ -15,6 +15,7 @@ from mscn_hf.data.decode import BrokenImage, decode_image
 from mscn_hf.data.source import ImageRow, ImageSource
 
 from .encoder import PreprocessFn
+from .multi_label import plain_label
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +47,17 @@ class RankBatches:
     """Lists of (position, undecoded row): every R-th batch of the chosen rows, in stored order."""
 
     def __init__(
-        self, source: ImageSource, batch_size: int, chosen: np.ndarray | None, limit: int | None, rank: int, world: int
+        self,
+        source: ImageSource,
+        batch_size: int,
+        chosen: np.ndarray | None,
+        limit: int | None,
+        rank: int,
+        world: int,
+        multi_label: bool = False,
     ) -> None:
         self.source, self.batch_size, self.chosen, self.limit = source, batch_size, chosen, limit
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.multi_label = rank, world, multi_label
 
     def __iter__(self) -> Iterator[list[NumberedRow]]:
         batch: list[NumberedRow] = []
@@ -57,10 +65,9 @@ class RankBatches:
         for position, row in enumerate(self.source.rows()):
             if self.chosen is not None and not self.chosen[position]:
                 continue
-            if isinstance(row.label, list | tuple | dict):
-                raise ValueError(
-                    f"row {row.id} has the label {row.label!r}; k-NN and the linear probe take one class an image"
-                )
+            row.label = plain_label(row.label)
+            if not self.multi_label and isinstance(row.label, list | tuple | dict):
+                raise ValueError(f"row {row.id} has the label {row.label!r}; this protocol takes one class an image")
             batch.append((position, row))
             taken += 1
             if len(batch) == self.batch_size:

@@ -47,8 +47,10 @@ def classes_of(labels_N: np.ndarray, label_names: list[str] | None, where: str) 
         labels in the new numbering (N,), and the K names (the label itself where the dataset names none).
 
     Raises:
-        ValueError: missing labels (None or -1), one class only, or a label beyond the names.
+        ValueError: missing labels (None or -1), lists of classes, one class only, or a label beyond the names.
     """
+    if labels_N.ndim != 1:
+        raise ValueError(f"images of {where} have lists of classes; this protocol takes one class an image")
     missing = int((labels_N < 0).sum())
     if missing:
         raise ValueError(

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
 from mscn_hf.evaluation.analysis import rankme
-from mscn_hf.evaluation.knn import knn_predict
+from mscn_hf.evaluation.probes.knn import knn_predict
 from mscn_hf.models.any_encoder import has_class_token, pooled_features
 
 logger = logging.getLogger(__name__)

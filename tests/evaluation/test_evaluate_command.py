@@ -12,7 +12,9 @@ from small_data import ListSource, noisy_images, write_parquet
 from mscn_hf.evaluation.command import add_arguments, run
 from mscn_hf.evaluation.features import load_encoder
 from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
-from mscn_hf.evaluation.protocols import KNNSettings, LinearSettings, load_protocol
+from mscn_hf.evaluation.probes.knn import KNNSettings
+from mscn_hf.evaluation.probes.linear import LinearSettings
+from mscn_hf.evaluation.protocols import load_protocol
 from mscn_hf.evaluation.results import read_results
 
 FAST = LinearSettings(learning_rates=[1.0, 0.3], weight_decays=[0.1, 0.01], epochs=1, min_steps=60)
@@ -87,14 +89,14 @@ def test_the_choice_never_sees_test(tmp_path):
 
 
 def test_test_rows_are_read_only_after_the_choice(tmp_path, monkeypatch):
-    from mscn_hf.evaluation import probe
+    from mscn_hf.evaluation.probes import linear
 
     images, labels = noisy_images(60, seed=5)
     test = ListSource(images, labels, split="test")
     reads_when_fitted = []
-    fit = probe.fit_linear_probe
+    fit = linear.fit_linear_probe
     monkeypatch.setattr(
-        probe, "fit_linear_probe", lambda *a, **k: reads_when_fitted.append(test.times_read) or fit(*a, **k)
+        linear, "fit_linear_probe", lambda *a, **k: reads_when_fitted.append(test.times_read) or fit(*a, **k)
     )
     options = ExtractOptions(tmp_path, progress=False)
     evaluate_encoder(load_encoder("pixels"), ListSource(images, labels), test, "linear", FAST, options=options)

@@ -5,7 +5,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from small_data import clusters
 
-from mscn_hf.evaluation.knn import knn_predict
+from mscn_hf.evaluation.probes.knn import knn_predict
 
 
 def sklearn_scores(bank, labels, queries, k, temperature, num_classes):

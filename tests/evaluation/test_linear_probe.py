@@ -5,8 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from small_data import clusters
 
-from mscn_hf.evaluation.linear import fit_linear_probe, fit_sgd, split_stratified
-from mscn_hf.evaluation.protocols import LinearSettings
+from mscn_hf.evaluation.probes.linear import LinearSettings, fit_linear_probe, fit_sgd, split_stratified
 
 SMALL = {"weight_decays": [0.1, 1e-2, 1e-3], "epochs": 20}
 
@@ -49,7 +48,7 @@ def test_every_learning_rate_of_the_grid_comes_close_to_the_minimum():
     x, y = torch.tensor(features * np.geomspace(1, 1e-2, 12).astype(np.float32)), torch.tensor(labels)
     rates, decays = [1.0, 0.3, 0.1], [1e-2, 1e-2, 1e-2]
     weight, bias = fit_sgd(x, y, rates, decays, 4)
-    from mscn_hf.evaluation.logistic import fit_logistic
+    from mscn_hf.evaluation.probes.logistic import fit_logistic
 
     best = float(fit_logistic(x.double(), y, 1e-2, 4).loss_G)
     for w, b in zip(weight, bias):

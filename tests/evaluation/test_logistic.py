@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from small_data import clusters
 
-from mscn_hf.evaluation.logistic import fit_logistic
+from mscn_hf.evaluation.probes.logistic import fit_logistic
 
 
 def test_reaches_sklearns_minimum_on_badly_conditioned_features():

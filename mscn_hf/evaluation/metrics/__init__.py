@@ -6,7 +6,7 @@ evaluate.load(mscn_hf.evaluation.metrics.path("topk_accuracy"))
 
 from pathlib import Path
 
-NAMES = ("topk_accuracy", "mean_per_class_accuracy")
+NAMES = ("topk_accuracy", "mean_per_class_accuracy", "map_11point")
 
 
 def path(name: str) -> str:

@@ -16,11 +16,81 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .logistic import ROWS_AT_ONCE, fit_logistic, principal_axes
-from .protocols import LinearSettings
-from .scores import topk_correct
+from ..cache import FeatureSet
+from ..feature_protocol import FeatureProtocol, Fitted
+from ..scores import topk_correct
+from ..settings import check, number, numbers
+from ..task import Task
+from .lbfgs import ROWS_AT_ONCE, principal_axes
+from .logistic import fit_logistic
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LinearSettings(FeatureProtocol):
+    """Linear probe on cached features.
+
+    Args:
+        solver: `sgd` sweeps learning_rates x weight_decays; `lbfgs` solves each weight decay to convergence and
+            knows no learning rate.
+        learning_rates: relative to the curvature bound, see `fit_sgd`; up to 1 is stable.
+        weight_decays: L2 strengths; scikit-learn's C is 1 / (weight_decay * N).
+        epochs, min_steps: of SGD; whichever is more steps.
+        batch_size: of SGD, in features.
+        momentum: of SGD (Nesterov).
+        standardize: features to zero mean and unit variance over train.
+        held_out: share of each train class that the choice is made on.
+    """
+
+    solver: str = "sgd"
+    learning_rates: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1])
+    weight_decays: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5])
+    epochs: int = 50
+    min_steps: int = 250
+    batch_size: int = 2048
+    momentum: float = 0.9
+    standardize: bool = True
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("solver", self.solver, self.solver in ("sgd", "lbfgs"), "'sgd' or 'lbfgs'")
+        for name in ("learning_rates", "weight_decays"):
+            values = numbers(name, getattr(self, name))
+            check(name, values, all(value > 0 for value in values), "positive")
+            setattr(self, name, values)
+        for name in ("epochs", "min_steps", "batch_size"):
+            value = getattr(self, name)
+            check(name, value, isinstance(value, int) and value >= 1, "a positive integer")
+        self.momentum = number("momentum", self.momentum)
+        check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        self.held_out = number("held_out", self.held_out)
+        check("held_out", self.held_out, 0 < self.held_out < 1, "in (0, 1)")
+        check("standardize", self.standardize, isinstance(self.standardize, bool), "true or false", boolean=True)
+
+    def grid(self) -> list[dict[str, float]]:
+        """The grid points, as keyword dicts."""
+        if self.solver == "lbfgs":
+            return [{"weight_decay": decay} for decay in self.weight_decays]
+        return [{"learning_rate": r, "weight_decay": d} for r in self.learning_rates for d in self.weight_decays]
+
+    def edges(self, point: dict[str, float]) -> list[str]:
+        """Which coordinates of a grid point lie at the end of their list, where a wider one might hold a better."""
+        lists = {"learning_rate": self.learning_rates, "weight_decay": self.weight_decays}
+        return [name for name, value in point.items() if len(lists[name]) > 2 and value in _ends(lists[name])]
+
+    def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
+        """See `FeatureProtocol.fit`."""
+        probe = fit_linear_probe(
+            bank.features, labels_N, num_classes, self, seed=task.seed, device=task.encoder.device
+        )
+        names = " x ".join(self.grid()[0])
+        selection = (
+            f"{names} chosen from {len(self.grid())} on {100 * self.held_out:g} % of train held out "
+            f"({probe.held_out} images, stratified, seed {task.seed}); fitted again on all of train"
+        )
+        return Fitted(probe.scores, selection, {"choice": probe.choice, "trials": probe.trials})
 
 
 @dataclass
@@ -43,7 +113,7 @@ class LinearProbe:
         """Class scores (M, K), read and computed piece by piece."""
         pieces = []
         for start in range(0, len(features_ND), ROWS_AT_ONCE):
-            rows = _tensor(features_ND[start : start + ROWS_AT_ONCE], self.mean_D.device)
+            rows = as_tensor(features_ND[start : start + ROWS_AT_ONCE], self.mean_D.device)
             pieces.append(torch.addmm(self.bias_K, (rows - self.mean_D) / self.std_D, self.weight_DK))
         return torch.cat(pieces)
 
@@ -65,13 +135,13 @@ def fit_linear_probe(
         ValueError: too few images to hold any out, or no grid point with a finite loss.
     """
     settings = settings or LinearSettings()
-    features_ND = _tensor(features_ND, device)
+    features_ND = as_tensor(features_ND, device)
     labels_N = torch.as_tensor(labels_N).to(device=device, dtype=torch.int64)
     fit, held = split_stratified(labels_N.cpu().numpy(), settings.held_out, seed)
     fit_index, held_index = (torch.from_numpy(part).to(device) for part in (fit, held))
 
     grid = settings.grid()
-    mean_D, std_D = _standardisation(features_ND[fit_index], settings.standardize)
+    mean_D, std_D = standardisation(features_ND[fit_index], settings.standardize)
     weight_GDK, bias_GK = _fit_grid(
         (features_ND[fit_index] - mean_D) / std_D, labels_N[fit_index], num_classes, grid, settings, seed
     )
@@ -89,7 +159,7 @@ def fit_linear_probe(
     # Equal accuracies are common on small held-out parts; the loss, which is finer, settles them.
     best = min(usable, key=lambda n: (-trials[n]["held_out_accuracy"], trials[n]["held_out_loss"]))
 
-    mean_D, std_D = _standardisation(features_ND, settings.standardize)
+    mean_D, std_D = standardisation(features_ND, settings.standardize)
     x_ND = (features_ND - mean_D) / std_D
     weight_GDK, bias_GK = _fit_grid(x_ND, labels_N, num_classes, [grid[best]], settings, seed)
     if not bool(torch.isfinite(weight_GDK).all()):
@@ -171,10 +241,10 @@ def fit_sgd(
         weight_GDK, bias_GK in float32; a classifier that diverged holds NaN or infinite values, the others are
         untouched by it.
     """
-    count, dim = len(learning_rates_G), x_ND.shape[1]
-    device = x_ND.device
+    count, device = len(learning_rates_G), x_ND.device
     mean_D, turn_DD, variance_D = principal_axes(x_ND)
     z_ND = x_ND - mean_D if turn_DD is None else (x_ND - mean_D) @ turn_DD
+    dim = z_ND.shape[1]
     rate_G = torch.tensor(list(learning_rates_G), device=device)
     decay_G1 = torch.tensor(list(weight_decays_G), device=device)[:, None]
     scale_DG1 = (1 / (0.5 * variance_D.float()[:, None] + decay_G1[:, 0]))[:, :, None]
@@ -209,7 +279,8 @@ def fit_sgd(
     return weight_GDK, bias_GK - mean_D @ weight_GDK
 
 
-def _standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+def standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of train, or 0 and 1 where not `wanted`."""
     dim = features_ND.shape[1]
     if not wanted:
         return features_ND.new_zeros(dim), features_ND.new_ones(dim)
@@ -219,10 +290,15 @@ def _standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]
     return mean_D.float(), std_D.float()
 
 
-def _tensor(features: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+def as_tensor(features: Tensor | np.ndarray, device: torch.device | str) -> Tensor:
+    """Features in float32 on a device; of a memory-mapped array a copy."""
     features = torch.from_numpy(np.array(features)) if isinstance(features, np.ndarray) else features
     return features.to(device=device, dtype=torch.float32)
 
 
 def _json(loss: Tensor) -> float | None:
     return float(loss) if math.isfinite(float(loss)) else None
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)

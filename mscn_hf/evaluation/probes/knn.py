@@ -6,16 +6,50 @@ Shapes: N bank rows, M queries, D features, K classes, c candidates.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from ..cache import FeatureSet
+from ..feature_protocol import FeatureProtocol, Fitted
+from ..settings import check, number
+from ..task import Task
 
 Matrix = Tensor | np.ndarray
 
 # Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
 # float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
 SPARE_CANDIDATES = 12
+
+
+@dataclass
+class KNNSettings(FeatureProtocol):
+    """Weighted k-NN (Wu et al. 2018): k neighbours by cosine similarity, weights exp(similarity / temperature)."""
+
+    k: int = 20
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("k", self.k, isinstance(self.k, int) and self.k >= 1, "a positive integer")
+        self.temperature = number("temperature", self.temperature)
+        check("temperature", self.temperature, self.temperature > 0, "positive")
+
+    def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
+        """See `FeatureProtocol.fit`; nothing is fitted, the bank is kept."""
+        if self.k > len(bank):
+            raise ValueError(f"k-NN with k = {self.k} needs at least as many train images, got {len(bank)}")
+
+        def scores(features_MD: np.ndarray) -> Tensor:
+            device = task.encoder.device
+            return knn_predict(
+                bank.features, labels_N, features_MD, self.k, self.temperature, num_classes, device=device
+            )
+
+        return Fitted(scores, f"none (k={self.k}, T={self.temperature:g} fixed)", votes=True)
 
 
 def knn_predict(

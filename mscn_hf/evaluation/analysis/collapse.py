@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""What features look like without any label: signs of collapse."""
+"""Signs of collapse, seen without any label."""
 
 from __future__ import annotations
 
@@ -18,11 +18,27 @@ def rankme(z_ND: Tensor, eps: float = 1e-7) -> float:
     Raises:
         ValueError: not a matrix, empty, all zero, or not finite.
     """
-    z_ND = _checked(z_ND)
-    values = torch.linalg.svdvals(z_ND.double())
-    if values.sum() == 0:
+    return rankme_of_spectrum(spectrum(z_ND), eps)
+
+
+def spectrum(z_ND: Tensor) -> Tensor:
+    """Singular values of an embedding matrix, not centred, in float64, largest first, (min(N, D),).
+
+    Raises:
+        ValueError: not a matrix, empty, or not finite.
+    """
+    return torch.linalg.svdvals(checked_embeddings(z_ND).double())
+
+
+def rankme_of_spectrum(singular_values: Tensor, eps: float = 1e-7) -> float:
+    """`rankme` from singular values that are at hand already.
+
+    Raises:
+        ValueError: all are zero.
+    """
+    if singular_values.sum() == 0:
         raise ValueError("rankme is undefined: every embedding is zero")
-    share = values / values.sum() + eps
+    share = singular_values / singular_values.sum() + eps
     return float(torch.exp(-(share * share.log()).sum()))
 
 
@@ -34,13 +50,18 @@ def feature_std(z_ND: Tensor) -> float:
     Raises:
         ValueError: not a matrix, fewer than two rows, or not finite.
     """
-    z_ND = _checked(z_ND)
+    z_ND = checked_embeddings(z_ND)
     if len(z_ND) < 2:
         raise ValueError(f"feature_std needs at least two rows, got {len(z_ND)}")
     return float(normalize(z_ND.double(), dim=1).std(dim=0, correction=0).mean())
 
 
-def _checked(z_ND: Tensor) -> Tensor:
+def checked_embeddings(z_ND: Tensor) -> Tensor:
+    """The embeddings without their gradient.
+
+    Raises:
+        ValueError: not a matrix, empty, or not finite.
+    """
     z_ND = torch.as_tensor(z_ND).detach()
     if z_ND.ndim != 2 or z_ND.numel() == 0:
         raise ValueError(f"expected embeddings of shape (N, D), got {tuple(z_ND.shape)}")

@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""Multinomial logistic regression at given L2 strengths, solved to convergence for all of them at once.
+"""L-BFGS for linear classifiers at several L2 strengths, all of which share each pass over the features.
 
 Shapes: N images, D features, K classes, G strengths.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,13 @@ HISTORY = 10
 # Beyond this many features the eigenvectors of the covariance cost more than they save.
 LARGEST_ROTATION = 4096
 ROWS_AT_ONCE = 8192
+# Of the largest; what varies less is rounding.
+SMALLEST_VARIANCE = 1e-12
+
+# logits (n, G, K) of the images in a slice -> their summed loss (G,) in float64, and its gradient (n, G, K)
+Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+Axes = tuple[Tensor, Tensor | None, Tensor]
+Start = tuple[Tensor, Tensor]
 
 
 @dataclass
@@ -33,52 +40,55 @@ class LogisticFit:
     passes: int
 
 
-def fit_logistic(
+def minimise(
     features_ND: Tensor,
-    labels_N: Tensor,
+    loss: Loss,
+    curvature: float,
     l2: float | Sequence[float],
     num_classes: int,
-    *,
-    tolerance: float = 1e-7,
-    max_passes: int = 400,
+    intercept: bool,
+    axes: Axes | None,
+    tolerance: float,
+    max_passes: int,
+    start: Start | None = None,
 ) -> LogisticFit:
-    """Minimises mean cross-entropy + l2 / 2 * sum W^2 (bias free) for each strength in `l2`.
-
-    scikit-learn's `LogisticRegression(C)` has the same minimum at l2 = 1 / (C N). L-BFGS (Nocedal & Wright 2006, alg.
-    7.4) runs for all strengths in step, so that a pass over the features is one matrix product for all. Features are
-    centred and turned to the eigenvectors of their covariance, which changes neither W's norm nor the minimum, and
-    each direction starts from the bound 1/2 lambda + l2 on its curvature (Böhning 1992), which makes badly conditioned
-    features (raw pixels) converge in tens of passes.
+    """Minimises `loss` / N + l2 / 2 * sum W^2 for each strength (Nocedal & Wright 2006, alg. 7.4).
 
     Args:
         features_ND: float; computed in its own dtype on its own device.
-        labels_N: int64 in [0, num_classes).
+        loss: of the logits, and its gradient.
+        curvature: bound on the second derivative of an image's loss in a logit.
         l2: strength or strengths, positive.
-        num_classes: K, at least 2.
+        num_classes: K.
+        intercept: whether there is a bias, which is not penalised.
+        axes: of `principal_axes`, or None to compute them.
         tolerance: stop when the decrease still predicted falls below this share of the loss.
         max_passes: over the features.
+        start: weight_DK and bias_K of a neighbouring strength to start from; zeros by default.
 
     Raises:
-        ValueError: a strength that is not positive, labels out of range, or features that are not finite.
+        ValueError: a strength that is not positive, or features that are not finite.
     """
     strengths = [float(l2)] if isinstance(l2, int | float) else [float(value) for value in l2]
     if not strengths or not all(value > 0 for value in strengths):
         raise ValueError(f"l2 must be positive, got {l2!r}")
-    if features_ND.ndim != 2 or len(features_ND) != len(labels_N) or len(features_ND) == 0:
-        raise ValueError(f"got features {tuple(features_ND.shape)} and {len(labels_N)} labels")
-    if int(labels_N.min()) < 0 or int(labels_N.max()) >= num_classes:
-        raise ValueError(f"labels must lie in [0, {num_classes}), got {int(labels_N.min())} to {int(labels_N.max())}")
+    if features_ND.ndim != 2:
+        raise ValueError(f"features must be a matrix, got {tuple(features_ND.shape)}")
     if not bool(torch.isfinite(features_ND).all()):
         raise ValueError("the features hold NaN or infinite values")
 
-    mean_D, turn_DD, variance_D = principal_axes(features_ND)
-    turned_ND = features_ND - mean_D
-    turned_ND = turned_ND if turn_DD is None else turned_ND @ turn_DD
-    problems = [_Problem(strength, variance_D, num_classes) for strength in strengths]
+    mean_D, turn_DD, variance_D = axes or principal_axes(features_ND, centre=intercept)
+    turned_ND = turned(features_ND, (mean_D, turn_DD, variance_D))
+    problems = [_Problem(strength, curvature, variance_D, num_classes, intercept) for strength in strengths]
+    if start is not None:
+        weight_DK = start[0].double() if turn_DD is None else turn_DD.T.double() @ start[0].double()
+        point = torch.cat([weight_DK, (start[1].double() + mean_D.double() @ start[0].double())[None]])
+        for problem in problems:
+            problem.point = problem.trial = point
     passes = 0
     while passes < max_passes and any(not problem.converged for problem in problems):
         active = [problem for problem in problems if not problem.converged]
-        _evaluate(turned_ND, labels_N, active)
+        _evaluate(turned_ND, loss, active)
         for problem in active:
             problem.advance(tolerance)
         passes += 1
@@ -99,13 +109,26 @@ def fit_logistic(
     )
 
 
-def principal_axes(features_ND: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Mean (D,), eigenvectors of the covariance (D, D) or None beyond LARGEST_ROTATION, variance along each (D,)."""
+def principal_axes(features_ND: Tensor, *, centre: bool = True) -> Axes:
+    """Mean (D,), eigenvectors of the covariance (D, D) or None beyond LARGEST_ROTATION, variance along each (D,).
+
+    Of fewer images than features only the eigenvectors with some variance are given, (D, R) and (R,), found from the
+    Gram matrix: the gradient of a linear classifier lies in their span, and so does its minimum. Without `centre` the
+    mean is 0 and the second moment takes the covariance's place.
+    """
     mean_D = features_ND.double().mean(dim=0) if features_ND.numel() < 2**24 else features_ND.mean(dim=0).double()
-    mean = mean_D.to(features_ND.dtype)
-    dim = features_ND.shape[1]
+    mean = mean_D.to(features_ND.dtype) if centre else torch.zeros_like(features_ND[0])
+    count, dim = features_ND.shape
+    if count < min(dim, LARGEST_ROTATION):
+        centred = features_ND.double() - mean.double()
+        variance_N, vectors_NN = torch.linalg.eigh(centred @ centred.T / count)
+        kept = variance_N > SMALLEST_VARIANCE * variance_N[-1].clamp(min=torch.finfo(torch.float64).tiny)
+        kept[-1] = True
+        variance_R = variance_N[kept].clamp(min=0)
+        length_R = (count * variance_R).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+        return mean, (centred.T @ vectors_NN[:, kept] / length_R).to(features_ND.dtype), variance_R
     if dim > LARGEST_ROTATION:
-        return mean, None, features_ND.var(dim=0, correction=0).double()
+        return mean, None, (features_ND - mean).square().mean(dim=0).double()
     covariance_DD = torch.zeros(dim, dim, dtype=torch.float64, device=features_ND.device)
     for rows in features_ND.split(ROWS_AT_ONCE):
         centred = rows - mean
@@ -114,13 +137,28 @@ def principal_axes(features_ND: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
     return mean, turn_DD.to(features_ND.dtype), variance_D.clamp(min=0)
 
 
+def turned(features_ND: Tensor, axes: Axes) -> Tensor:
+    """Features in the coordinates of `principal_axes`, (N, R)."""
+    mean_D, turn_DR, _ = axes
+    return features_ND - mean_D if turn_DR is None else (features_ND - mean_D) @ turn_DR
+
+
+def turned_back(start: Start, axes: Axes) -> Start:
+    """Weights and bias of turned features as those of the features themselves."""
+    mean_D, turn_DR, _ = axes
+    weight_DK = start[0] if turn_DR is None else turn_DR.double() @ start[0]
+    return weight_DK, start[1] - mean_D.double() @ weight_DK
+
+
 @dataclass(eq=False)
 class _Problem:
     """L-BFGS at one strength. The last row of a point is the bias; points and gradients are (D + 1, K) in float64."""
 
     l2: float
+    curvature: float
     variance_D: Tensor
     num_classes: int
+    intercept: bool
     loss: float = float("inf")
     converged: bool = False
     step: float = 1.0
@@ -130,7 +168,7 @@ class _Problem:
         variance = torch.cat([self.variance_D, self.variance_D.new_ones(1)])
         penalty = torch.full_like(variance, self.l2)
         penalty[-1] = 0.0
-        self.scale = (1.0 / (0.5 * variance + penalty))[:, None]
+        self.scale = (1.0 / (self.curvature * variance + penalty))[:, None]
         self.point = torch.zeros(len(variance), self.num_classes, dtype=torch.float64, device=variance.device)
         self.trial = self.point
         self.gradient = torch.zeros_like(self.point)
@@ -174,26 +212,27 @@ class _Problem:
         return vector
 
 
-def _evaluate(turned_ND: Tensor, labels_N: Tensor, problems: list[_Problem]) -> None:
+def _evaluate(turned_ND: Tensor, loss: Loss, problems: list[_Problem]) -> None:
     """Penalised loss and gradient of every problem at its trial point, in one pass over the features."""
     count, classes = len(problems), problems[0].num_classes
     weights = torch.cat([problem.trial for problem in problems], dim=1).to(turned_ND.dtype)  # (D + 1, G K)
     loss_G = torch.zeros(count, dtype=torch.float64, device=turned_ND.device)
     gradient = torch.zeros(weights.shape, dtype=torch.float64, device=turned_ND.device)
     rows_at_once = max(256, min(ROWS_AT_ONCE, 2**26 // (count * classes)))
-    for rows_nD, labels_n in zip(turned_ND.split(rows_at_once), labels_N.split(rows_at_once), strict=True):
-        logits_nGK = torch.addmm(weights[-1], rows_nD, weights[:-1]).view(-1, count, classes)
-        log_share_nGK = logits_nGK.log_softmax(dim=2)
-        index_nG1 = labels_n[:, None, None].expand(-1, count, 1)
-        loss_G -= log_share_nGK.gather(2, index_nG1)[:, :, 0].double().sum(dim=0)
-        error_nGK = log_share_nGK.exp_().scatter_add_(2, index_nG1, -torch.ones_like(index_nG1, dtype=weights.dtype))
+    for start in range(0, len(turned_ND), rows_at_once):
+        rows = slice(start, start + rows_at_once)
+        logits_nGK = torch.addmm(weights[-1], turned_ND[rows], weights[:-1]).view(-1, count, classes)
+        part_G, error_nGK = loss(logits_nGK, rows)
+        loss_G += part_G
         error = error_nGK.flatten(1)
-        gradient[:-1] += rows_nD.T @ error
+        gradient[:-1] += turned_ND[rows].T @ error
         gradient[-1] += error.sum(dim=0)
     gradient /= len(turned_ND)
     for number, problem in enumerate(problems):
         part = gradient[:, number * classes : (number + 1) * classes].clone()
         part[:-1] += problem.l2 * problem.trial[:-1]
+        if not problem.intercept:
+            part[-1] = 0.0  # the bias never moves
         problem.trial_gradient = part
         penalty = 0.5 * problem.l2 * float(problem.trial[:-1].square().sum())
         problem.trial_loss = float(loss_G[number]) / len(turned_ND) + penalty

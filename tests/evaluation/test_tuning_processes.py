@@ -1,0 +1,81 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Protocols that train on augmented images, under two processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tuning_runs import run, small_encoder, sources
+
+from mscn_hf.evaluation.tuning.augmented_linear import AugmentedLinearSettings
+from mscn_hf.evaluation.tuning.finetune import FinetuneSettings
+
+SCRIPT = """
+import json
+import sys
+from accelerate import PartialState
+from test_tuning_processes import results_of
+process = PartialState(cpu=True)
+assert process.num_processes == 2
+results = results_of(process)
+if process.is_main_process:
+    open(sys.argv[1], "w").write(json.dumps([result.to_dict() for result in results]))
+else:
+    assert results == []
+"""
+
+
+def results_of(process=None):
+    """Batches of all images: whichever rank has them, each step sees the same ones in the same crops."""
+    results = []
+    for settings in (
+        AugmentedLinearSettings(epochs=2, batch_size=32, learning_rates=[20.0, 2.0], held_out=0.25),
+        FinetuneSettings(epochs=2, batch_size=32),
+    ):
+        train, test = sources(train=32, test=21)
+        test._rows[3].data = test._rows[3].data[:50]
+        results += run(small_encoder(batch_norm=False), settings, train, test, process=process)
+    return results
+
+
+def test_two_processes_train_and_score_as_one(tmp_path):
+    script, out = tmp_path / "tuning_script.py", tmp_path / "results.json"
+    script.write_text(SCRIPT)
+    here = Path(__file__).parent
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": f"{here.parents[1]}:{here}",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(tmp_path),
+    }
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launch, str(script), str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = json.loads(out.read_text())
+    one = [result.to_dict() for result in results_of()]
+    assert len(one) == len(two) == 2
+    for ours, theirs in zip(one, two, strict=True):
+        assert (ours["value"], ours["num_examples"], ours["selection"]) == (
+            theirs["value"],
+            theirs["num_examples"],
+            theirs["selection"],
+        )
+        for name in ("steps", "batch_size_used", "skipped_test", "num_train"):
+            assert ours["settings"][name] == theirs["settings"][name]
+        assert ours["settings"]["train_loss"] == pytest.approx(theirs["settings"]["train_loss"], abs=1e-5)
+    for trial, other in zip(one[0]["settings"]["trials"], two[0]["settings"]["trials"], strict=True):
+        assert trial == pytest.approx(other, abs=1e-5)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused():
+    from mscn_hf.evaluation.tuning.fitting import _batch_of_rank
+
+    assert _batch_of_rank(256, 1000, 8) == 32
+    assert _batch_of_rank(256, 100, 8) == 12
+    with pytest.raises(ValueError, match="a batch of 256 cannot be shared equally by 3 processes"):
+        _batch_of_rank(256, 1000, 3)
+    with pytest.raises(ValueError, match="3 training images are fewer than the 4 processes"):
+        _batch_of_rank(256, 3, 4)
