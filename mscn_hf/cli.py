@@ -8,6 +8,7 @@ shows where it was found.
 import argparse
 import os
 import sys
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
@@ -62,6 +63,13 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(f"mscn-hf {command}", description=_COMMANDS[command])
 
 
+def _run(name: str, command: Any, words: list[str]) -> int:
+    """Runs a module that has `add_arguments(parser)` and `run(args)`."""
+    parser = _parser(name)
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
 def _demo(words: list[str]) -> int:
     from . import demo
 
@@ -111,77 +119,37 @@ def _sweep(words: list[str]) -> int:
 def _evaluate(words: list[str]) -> int:
     from .evaluation import command, suite
 
-    chosen = suite if words[:1] == ["all"] else command
-    parser = _parser("evaluate")
-    chosen.add_arguments(parser)
-    return chosen.run(parser.parse_args(words))
+    return _run("evaluate", suite if words[:1] == ["all"] else command, words)
 
 
 def _analyze(words: list[str]) -> int:
     from .evaluation.analysis import command
 
-    parser = _parser("analyze")
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(words))
+    return _run("analyze", command, words)
 
 
 def _report(words: list[str]) -> int:
-    from pathlib import Path
+    from .hub import report
 
-    from .evaluation.published import format_published, plot_published
-    from .evaluation.report import format_table, plot_scores
-    from .evaluation.results import read_results
-
-    parser = _parser("report")
-    parser.add_argument("results", nargs="+", help="results.jsonl, or the folder of a run that holds one")
-    parser.add_argument("--plot", help="PNG to write")
-    parser.add_argument("--papers", help="PNG to write: scores beside the published ones of the same protocol")
-    parser.add_argument("--markdown", help="page of tables to write, from folders of runs")
-    parser.add_argument("--keep", help="folder for copies of the runs' records without local paths")
-    args = parser.parse_args(words)
-    files = [Path(name) / "results.jsonl" if Path(name).is_dir() else Path(name) for name in args.results]
-    results = [result for file in files for result in read_results(file)]
-    print(format_table(results))
-    if published := format_published(results):
-        print(f"\nBeside the papers, whose networks, data and hardware are their own:\n\n{published}")
-    if args.plot:
-        plot_scores(results, args.plot)
-    if args.papers and not plot_published(results, args.papers):
-        print(f"no paper has a score under these protocols, sets and metrics: {args.papers} was not drawn")
-    runs = [file.parent for file in files]
-    if args.keep:
-        from .hub.results_page import keep_records
-
-        runs = keep_records(runs, args.keep)
-    if args.markdown:
-        from .hub.results_page import write_results_page
-
-        print(write_results_page(runs, args.markdown))
-    return 0
+    return _run("report", report, words)
 
 
 def _convert(words: list[str]) -> int:
     from .hub.conversion import command
 
-    parser = _parser("convert")
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(words))
+    return _run("convert", command, words)
 
 
 def _export(words: list[str]) -> int:
     from .hub.export import command
 
-    parser = _parser("export")
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(words))
+    return _run("export", command, words)
 
 
 def _push(words: list[str]) -> int:
     from .hub import publish
 
-    parser = _parser("push")
-    publish.add_arguments(parser)
-    return publish.run(parser.parse_args(words))
+    return _run("push", publish, words)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 
 from mscn_hf.resources import list_resources
 
-from .probe import evaluate_encoder
 from .protocols import load_protocol
 from .report import format_table
 from .results import append_results
-from .run_setup import describe_dataset, is_command, load_model, open_splits, set_up
+from .run_setup import describe_dataset, load_model, open_splits, score_model, set_up
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,24 +78,10 @@ def _run(args: argparse.Namespace) -> int:
     dataset = describe_dataset(args)
     settings = settings.for_dataset(dataset.metrics, dataset.held_out)
     setup, splits = set_up(args), open_splits(dataset)
-    train = splits.train_for(settings)
+    splits.train_for(settings)  # a missing split is said before a model is fetched
     everything = []
     for name in args.model:
-        results = evaluate_encoder(
-            load_model(args, name, setup.device),
-            train,
-            splits.test,
-            protocol,
-            settings,
-            validation=splits.validation,
-            options=setup.options,
-            seed=args.seed,
-            process=setup.process,
-            command=shlex.join(["mscn-hf", *sys.argv[1:]] if is_command("evaluate") else ["python", *sys.argv]),
-            benchmark=(args.benchmark_id, args.task_id),
-        )
-        for result in results:
-            result.settings |= splits.facts(protocol, settings)
+        results = score_model(args, setup, splits, protocol, settings, load_model(args, name, setup.device))
         append_results(args.out, results)
         everything.extend(results)
     if setup.process.is_main_process:

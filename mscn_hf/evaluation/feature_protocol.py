@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,7 @@ class FeatureProtocol(Protocol):
     Under several processes all extract; the classifier runs on rank 0, which alone returns Results.
     """
 
+    @abstractmethod
     def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
         """A classifier on the features of train.
 
@@ -46,7 +48,6 @@ class FeatureProtocol(Protocol):
             num_classes: K.
             task: for its seed and device; its test split is not to be touched here.
         """
-        raise NotImplementedError
 
     def run(self, task: Task) -> list[Result]:
         """See `Protocol.run`.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from mscn_hf.data.source import ImageSource, SourceError
 from .dataset_file import DatasetFile, find_dataset
 from .encoder import FrozenEncoder, text_hash
 from .loading import load_encoder
+from .probe import evaluate_encoder
+from .results import Result
 from .settings import Protocol
 from .task import ExtractOptions
 
@@ -143,6 +146,24 @@ def load_model(args: argparse.Namespace, name: str, device: torch.device | str) 
     return encoder.to(device)
 
 
-def is_command(name: str) -> bool:
-    """Whether this process was started as `mscn-hf NAME …`."""
-    return len(sys.argv) > 1 and sys.argv[1] == name
+def score_model(
+    args: argparse.Namespace, setup: RunSetup, splits: Splits, name: str, settings: Protocol, encoder: FrozenEncoder
+) -> list[Result]:
+    """One encoder's Results under the protocol `name`, as `mscn-hf evaluate` keeps them; see `evaluate_encoder`."""
+    as_command = sys.argv[1:2] == ["evaluate"]  # else evaluation/run.py
+    results = evaluate_encoder(
+        encoder,
+        splits.train_for(settings),
+        splits.test,
+        name,
+        settings,
+        validation=splits.validation,
+        options=setup.options,
+        seed=args.seed,
+        process=setup.process,
+        command=shlex.join(["mscn-hf", *sys.argv[1:]] if as_command else ["python", *sys.argv]),
+        benchmark=(args.benchmark_id, args.task_id),
+    )
+    for result in results:
+        result.settings |= splits.facts(name, settings)
+    return results

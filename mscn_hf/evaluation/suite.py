@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,8 @@ from mscn_hf.resources import list_resources
 from . import command
 from .dataset_file import find_dataset
 from .encoder import FrozenEncoder
-from .probe import evaluate_encoder
 from .results import Result, append_results, read_results
-from .run_setup import RunSetup, Splits, describe_dataset, is_command, load_model, open_splits, set_up
+from .run_setup import RunSetup, Splits, describe_dataset, load_model, open_splits, score_model, set_up
 from .score_table import format_by_protocol
 from .settings import Protocol
 from .suite_file import SuiteEntry, load_suite
@@ -142,7 +140,8 @@ def _run_entry(suite: SuiteRun, entry: SuiteEntry, encoder: FrozenEncoder, datas
         return
     suite.say(what)
     try:
-        results = _score(suite, entry.name, settings, encoder, splits)
+        encoder.assert_frozen()  # by the protocol before
+        results = score_model(suite.args, suite.setup, splits, entry.name, settings, encoder)
     except Exception as error:  # hours of other protocols must not be lost to one, whatever its reason
         if suite.setup.process.num_processes > 1:
             raise RuntimeError(
@@ -155,27 +154,6 @@ def _run_entry(suite: SuiteRun, entry: SuiteEntry, encoder: FrozenEncoder, datas
     append_results(suite.args.out, results)
     suite.appended += len(results)
     suite.results.extend(results)
-
-
-def _score(suite: SuiteRun, name: str, settings: Protocol, encoder: FrozenEncoder, splits: Splits) -> list[Result]:
-    args, setup = suite.args, suite.setup
-    encoder.assert_frozen()  # by the protocol before
-    results = evaluate_encoder(
-        encoder,
-        splits.train_for(settings),
-        splits.test,
-        name,
-        settings,
-        validation=splits.validation,
-        options=setup.options,
-        seed=args.seed,
-        process=setup.process,
-        command=shlex.join(["mscn-hf", "evaluate", *sys.argv[2:]] if is_command("evaluate") else sys.argv),
-        benchmark=(args.benchmark_id, args.task_id),
-    )
-    for result in results:
-        result.settings |= splits.facts(name, settings)
-    return results
 
 
 def find_scored(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,17 +47,17 @@ class TuningProtocol(TuningSettings):
     Under several processes all train and score together; rank 0 returns the Results.
     """
 
+    @abstractmethod
     def new_model(self, task: Task, num_classes: int, points: list[Point]) -> LinearHeads:
         """A fresh classifier with one head for each grid point."""
-        raise NotImplementedError
 
+    @abstractmethod
     def groups(self, model: LinearHeads, points: list[Point]) -> list[dict[str, Any]]:
         """The optimizer's parameter groups: `params`, `lr` for a batch of 256, `weight_decay`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def together(self, points: list[Point]) -> list[list[Point]]:
         """Which grid points are trained side by side in one run."""
-        raise NotImplementedError
 
     def run(self, task: Task) -> list[Result]:
         """See `Protocol.run`.
