@@ -49,7 +49,7 @@ class SiameseConfig(PreTrainedConfig):
 
     Args:
         encoder: `to_dict()` or `to_diff_dict()` of the encoder's config, with its `model_type`; any type that
-            AutoModel knows and whose output has a `pooler_output`.
+            AutoModel knows; pooled is its `pooler_output`, else its class token or the mean over positions.
         objective: a name in `mscn_hf.methods.objectives.OBJECTIVES`.
         objective_params: that objective's settings, such as `{"temperature": 0.1}`.
         projector: hidden sizes, then the embedding size D; empty: the pooled features themselves.

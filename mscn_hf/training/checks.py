@@ -26,6 +26,7 @@ def check_run(config: RunConfig) -> SiameseConfig:
     _check_heads(siamese)
     if any(siamese.patch_drop or ()) and not isinstance(getattr(encoder, "patch_size", None), int):
         raise ValueError(f"patch_drop needs a vision transformer, got a {encoder.model_type!r} encoder")
+    _check_views(config, siamese)
     check_memory_flat(config.training, siamese)
     return siamese
 
@@ -42,6 +43,19 @@ def check_memory_flat(args: PretrainingArguments, siamese: SiameseConfig) -> Non
             "memory_flat joins the gradients of all processes with the last view, which does not pass every "
             "predictor: use predictor_of_view without memory_flat, or one process"
         )
+
+
+def _check_views(config: RunConfig, siamese: SiameseConfig) -> None:
+    """Settings of views that would do nothing."""
+    names = [name for name, _, _ in config.views.expand()]
+    online = range(len(names)) if siamese.online_views is None else siamese.online_views
+    for view, share in enumerate(siamese.patch_drop or ()):
+        if share > 0 and view not in online:
+            raise ValueError(f"patch_drop of view {names[view]!r}: targets see all patches, and it is no online view")
+    if siamese.predictor_of_view is not None:
+        unused = set(siamese.predictor_of_view) - {siamese.predictor_of_view[view] for view in online}
+        if unused:
+            raise ValueError(f"predictor_of_view: no online view passes predictor {sorted(unused)[0]}")
 
 
 def _check_heads(siamese: SiameseConfig) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import nn
+from timm.layers import convert_sync_batchnorm
 from transformers import AutoImageProcessor, set_seed
 from transformers.trainer_utils import TrainOutput
 
-from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, open_order
+from mscn_hf.data import CanvasCollate, ExactLoader, ImageSource, Share, SourceError, open_order
 from mscn_hf.evaluation.results import environment
+from mscn_hf.methods.objectives import OBJECTIVES
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.models.preprocessing import save_preprocessor
 from mscn_hf.views import ViewCollator, draw_contact_sheet
@@ -31,10 +32,12 @@ from .trainer import SiameseTrainer
 
 logger = logging.getLogger(__name__)
 
-# What, with another value in the middle of a run, would make another run of it.
-_SCHEDULES = (
-    "ema_schedule", "lr_end_ratio", "lr_scheduler_type", "lr_start_ratio", "max_grad_norm", "momentum",
-    "schedule_stretch", "trust_coefficient", "warmup_epochs", "weight_decay_end",
+# What, with another value in the middle of a run, would make another run of it. Its length may change: a run that was
+# shortened goes on.
+_OPTIMIZATION = (
+    "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "ema_schedule", "fp16", "lr_end_ratio", "lr_scheduler_type",
+    "lr_start_ratio", "max_grad_norm", "momentum", "optim", "schedule_stretch", "trust_coefficient", "warmup_epochs",
+    "weight_decay_end",
 )  # fmt: skip
 
 
@@ -75,6 +78,11 @@ def pretrain(config: RunConfig, command: str = "") -> TrainOutput:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     source = config.data.open(config.data.train_split, config.views.mask_column)
+    if OBJECTIVES[config.model.objective].uses_labels and source.label_column is None:
+        raise SourceError(
+            f"{config.model.objective} needs labels, and dataset {source.name!r}, split {source.split!r}, has no "
+            "label column: name it with --label_column"
+        )
     loader, collator = make_loader(config, source)
     checkpoint = choose_start(out, args.resume, _identity(config, source))
     # Nobody writes into the folder before everybody has looked at it.
@@ -179,7 +187,7 @@ def make_model(config: RunConfig) -> SiameseForPreTraining:
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if args.world_size > 1 and args.device.type == "cuda" and args.sync_batch_norm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = convert_sync_batchnorm(model)  # timm's, as torch's drops activations that are fused with the norm
     return model
 
 
@@ -241,7 +249,8 @@ def _identity(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "optimizer": args.optimizer,
         "base_learning_rate": args.base_learning_rate,
         "weight_decay": args.weight_decay,
-        "schedules": {name: getattr(getattr(args, name), "value", getattr(args, name)) for name in _SCHEDULES},
+        "learning_rate": args.learning_rate if args.base_learning_rate is None else None,
+        **{name: getattr(getattr(args, name), "value", getattr(args, name)) for name in _OPTIMIZATION},
         "network": {name: value for name, value in dataclasses.asdict(config.model).items() if name != "method"},
     }
 

@@ -2,6 +2,7 @@
 """`mscn-hf sweep`: the runs of an ablation one after the other, and one table beside the paper's numbers."""
 
 import argparse
+import dataclasses
 import gc
 import json
 import os
@@ -16,6 +17,7 @@ import yaml
 from mscn_hf.evaluation.results import Result, read_results
 from mscn_hf.hub.results_page import SWEEP
 
+from .arguments import PretrainingArguments
 from .checkpoints import RECIPE
 from .checks import check_run
 from .pretrain import main as pretrain
@@ -25,6 +27,8 @@ from .trainer import NonFiniteLossError
 
 # Fields that may change between two calls of a sweep without making it another one.
 _FREE = {"output_dir", "resume", "num_threads", "dataloader_num_workers", "logging_steps", "save_steps"}
+BASELINES = ("random:", "unfiltered:")
+CARD = Path("encoder") / "README.md"
 # What a sweep gives each of its runs by itself.
 _OWN = {"config", "output_dir", "resume"}
 
@@ -100,9 +104,9 @@ def list_runs(sweep: Sweep, runs: Sequence[SweepRun]) -> str:
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
-    """Whether a run has been scored, or, where there is nothing to score it on, trained to its end."""
+    """Whether a run has its card, which is written last, and its scores, where there is something to score it on."""
     scored = config.data.test_split is not None and bool(config.training.probes)
-    return (folder / "results.jsonl").is_file() if scored else (folder / "encoder" / "README.md").is_file()
+    return (folder / CARD).is_file() and (not scored or (folder / "results.jsonl").is_file())
 
 
 def format_sweep(
@@ -193,10 +197,13 @@ def _check_finished(folder: Path, config: RunConfig) -> None:
         return
     was = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     now = yaml.safe_load(yaml.safe_dump(config.document))
-    for key in was.keys() & now.keys() - _FREE:
-        if was[key] != now[key]:
+    # A recipe holds Trainer's own fields only where they were given.
+    defaults = {f.name: getattr(f.default, "value", f.default) for f in dataclasses.fields(PretrainingArguments)}
+    for key in (was.keys() | now.keys()) - _FREE:
+        before, after = (recipe.get(key, defaults.get(key)) for recipe in (was, now))
+        if before != after:
             raise ValueError(
-                f"{str(folder)!r} holds a finished run with {key} {_short(was[key])}, now it is {_short(now[key])}: "
+                f"{str(folder)!r} holds a finished run with {key} {_short(before)}, now it is {_short(after)}: "
                 "choose another --output_dir"
             )
 
@@ -205,9 +212,13 @@ def _scores(folder: Path, metric: str) -> dict[str, Result]:
     """The run's own Results of one metric, by protocol; of several the last one counts."""
     path = folder / "results.jsonl"
     found = read_results(path) if path.is_file() else []
-    # The folder may have been spelled differently when the run was scored.
+    # The folder may have been spelled differently when the run was scored; baselines are PREFIX:folder.
     own = (folder.name, "encoder")
-    return {r.protocol: r for r in found if r.metric == metric and Path(r.model).parts[-2:] == own}
+    return {
+        r.protocol: r
+        for r in found
+        if r.metric == metric and not r.model.startswith(BASELINES) and Path(r.model).parts[-2:] == own
+    }
 
 
 def _cell(result: Result | None) -> str:

@@ -205,7 +205,8 @@ class SiameseTrainer(Trainer):
             views = [images_BCHW.contiguous(memory_format=torch.channels_last) for images_BCHW in views]
         prepared = {"views": views, "keys": Draws(self.args.seed, inputs["epoch"], inputs["position"]).keys_B}
         if self.model.objective.uses_labels:
-            prepared["labels"] = inputs["labels"]  # on the CPU, where looking at them makes no device wait
+            # On the CPU: the loss looks at their range, which makes no device wait there.
+            prepared["labels"] = inputs["labels"]
         return prepared
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]

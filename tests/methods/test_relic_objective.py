@@ -248,7 +248,7 @@ def test_refuses_views_without_directions() -> None:
         ReLIC()(ViewEmbeddings(views.online, (None, None), views.pairs, (), views.keys))
 
 
-@pytest.mark.parametrize(("joined", "n"), [(2, 1), (7, 3), (7, 6), (300, 10)])
+@pytest.mark.parametrize(("joined", "n"), [(2, 1), (7, 3), (7, 6), (300, 10), (300, 65), (70, 69)])
 def test_sampled_negatives_are_others_and_different(joined: int, n: int) -> None:
     draws = Draws(0, 0, torch.arange(joined))
     chosen = sample_negatives(draws, 5, 0, joined, n)
@@ -271,21 +271,25 @@ def test_every_set_of_negatives_is_equally_likely() -> None:
         assert chisquare(list(counts.values())).pvalue > 1e-3
 
 
-def test_every_other_image_is_equally_likely_in_a_large_batch() -> None:
+@pytest.mark.parametrize("n", [10, 100])
+def test_every_other_image_is_equally_likely_in_a_large_batch(n: int) -> None:
     draws = Draws(1, 0, torch.arange(500))
-    chosen = torch.stack([sample_negatives(draws, number, 0, 500, 10) for number in range(200)])
+    chosen = torch.stack([sample_negatives(draws, number, 0, 500, n) for number in range(200)])
     assert chisquare(torch.bincount(chosen.flatten(), minlength=500)).pvalue > 1e-3
     # Counted from the image itself, where the step past it would show.
     steps = (chosen - torch.arange(500)[:, None]) % 500
     assert chisquare(torch.bincount(steps.flatten(), minlength=500)[1:]).pvalue > 1e-3
 
 
-def test_negatives_are_the_same_in_any_part_of_the_batch() -> None:
-    draws = Draws(0, 2, torch.randperm(12, generator=torch.Generator().manual_seed(0)))
-    whole = sample_negatives(draws, 1, 0, 12, 4)
-    parts = [sample_negatives(draws.part(slice(first, first + 4)), 1, first, 12, 4) for first in (0, 4, 8)]
+@pytest.mark.parametrize(("joined", "n"), [(12, 4), (120, 80)])
+def test_negatives_are_the_same_in_any_part_of_the_batch(joined: int, n: int) -> None:
+    draws = Draws(0, 2, torch.randperm(joined, generator=torch.Generator().manual_seed(0)))
+    whole = sample_negatives(draws, 1, 0, joined, n)
+    part = joined // 3
+    firsts = (0, part, 2 * part)
+    parts = [sample_negatives(draws.part(slice(first, first + part)), 1, first, joined, n) for first in firsts]
     assert torch.equal(torch.cat(parts), whole)
-    assert not torch.equal(sample_negatives(draws, 2, 0, 12, 4), whole)
+    assert not torch.equal(sample_negatives(draws, 2, 0, joined, n), whole)
 
 
 @pytest.mark.parametrize("n", [0, 6])

@@ -220,6 +220,8 @@ def test_view_by_view_on_two_processes(tmp_path, photo_folder):
         ("vicreg", ["--projector", "16", "0"], "a head needs a list of sizes of at least 1"),
         ("vicreg", ["--patch_drop.a", "0.5"], "patch_drop needs a vision transformer, got a 'mscn' encoder"),
         ("mscn_timm", ["--high_pass_sigma", "2.0"], "high_pass_sigma of the encoder .* must be equal"),
+        ("msn", ["--patch_drop.target", "0.5"], "patch_drop of view 'target': targets see all patches"),
+        ("byol_predictors", ["--online_views", "a"], "predictor_of_view: no online view passes predictor 1"),
         ("vicreg", ["--ema_schedule", "quick"], "ema_schedule must be cosine, linear or constant"),
     ],
 )

@@ -9,14 +9,16 @@ import torch
 import yaml
 from datasets import Dataset, Features, Image
 from pretraining_runs import TINY_RECIPE, textured
+from torch import nn
 from transformers import AutoImageProcessor, AutoModel
 
 from mscn_hf.data import SourceError
 from mscn_hf.evaluation.results import read_results
 from mscn_hf.models import MSCNModel
+from mscn_hf.training.arguments import PretrainingArguments
 from mscn_hf.training.checkpoints import MARKER, choose_start, newest_good_checkpoint
 from mscn_hf.training.finish import check_scoring, finish_run
-from mscn_hf.training.pretrain import pretrain
+from mscn_hf.training.pretrain import make_model, pretrain
 from mscn_hf.training.recipe_file import parse_run
 from mscn_hf.training.trainer import BrokenImagesError, NonFiniteLossError
 
@@ -151,6 +153,46 @@ def test_learning_rate_of_a_run_follows_the_table(tiny_recipe, tmp_path):
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     rates = [line["learning_rate"] / 0.0625 for line in log if "learning_rate" in line]
     assert rates == pytest.approx([0, 1 / 3, 2 / 3, 1, 0.75, 0.25], abs=1e-6)
+
+
+def test_batch_norm_over_processes_keeps_the_activations_that_are_fused_with_it(tiny_recipe, tmp_path, monkeypatch):
+    words = ["--config", tiny_recipe, "--output_dir", str(tmp_path / "run"), "--model_type", "filtered"]
+    words += ["--architecture", "test_efficientnet", "--encoder_fields", "none", "--depth", "50", "--stem", "imagenet"]
+    config = parse_run(words)
+    plain = make_model(config)
+    monkeypatch.setattr(PretrainingArguments, "world_size", property(lambda self: 2))
+    monkeypatch.setattr(PretrainingArguments, "device", property(lambda self: torch.device("cuda")))
+    model = make_model(config)
+    norms = [m for m in model.modules() if isinstance(m, nn.SyncBatchNorm)]
+    before = [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) == len(before) > 10
+    assert [type(getattr(m, "act", None)) for m in norms] == [type(getattr(m, "act", None)) for m in before]
+    assert any(isinstance(getattr(m, "act", None), nn.SiLU) for m in norms)
+
+
+def test_a_supervised_loss_needs_labels(tmp_path, tiny_recipe, photo_folder, monkeypatch):
+    words = ["--config", tiny_recipe, "--output_dir", str(tmp_path / "run"), "--objective", "cross_entropy"]
+    words += ["--objective_params", '{"classes": 4}', "--test_split", "none"]
+    words += ["--ema", "none", "--predictor", "none"]
+    config = parse_run(words)
+    source = config.data.open("train")
+    source.label_column = None
+    monkeypatch.setattr(type(config.data), "open", lambda *_, **__: source)
+    with pytest.raises(SourceError, match=r"cross_entropy needs labels, and dataset .* has no label column"):
+        pretrain(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--bf16", "True"], "bf16 was False"), (["--adam_epsilon", "0.5"], "adam_epsilon was 1e-08")],
+)
+def test_another_precision_or_optimizer_is_another_run(tiny_recipe, tmp_path, words, said):
+    run = ["--config", tiny_recipe, "--output_dir", str(tmp_path / "run"), "--max_steps", "1", "--save_steps", "1"]
+    run += ["--monitor_epochs", "0", "--test_split", "none"]
+    pretrain(parse_run(run))
+    with pytest.raises(ValueError, match=f"cannot continue .* exactly: {said}"):
+        pretrain(parse_run([*run, "--resume", "auto", *words]))
 
 
 def test_batch_of_one_with_batch_norm_is_refused(tiny_recipe, tmp_path):

@@ -7,9 +7,11 @@ import pytest
 import torch
 import yaml
 
+from mscn_hf.methods import SiameseForPreTraining
 from mscn_hf.methods.encoding import build_encoder
 from mscn_hf.methods.objectives import OBJECTIVES, view_directions, view_pairs
 from mscn_hf.resources import find_resource, list_resources
+from mscn_hf.training.checks import check_run
 from mscn_hf.training.recipe_file import parse_run
 
 
@@ -142,6 +144,26 @@ def test_every_recipe_that_ships_parses_and_says_what_it_is(name):
     assert objective.per_view or not run.training.memory_flat
     if run.data.test_split is None:
         assert run.training.monitor_epochs == 0, "online k-NN needs labels"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in list_resources("recipes")
+        # The deepest differ from others in their depth alone; a supervised loss looks at labels, of which meta tensors
+        # have none.
+        if not name.endswith(("152", "200", "200x2", "295")) and "supervised" not in name
+    ],
+)
+def test_network_of_a_recipe_takes_its_views(name):
+    run = parse_run(["--config", name, "--bf16", "False"])
+    with torch.device("meta"):
+        model = SiameseForPreTraining(check_run(run)).train()
+        views = [torch.empty(2, 3, spec.size, spec.size) for _, _, spec in run.views.expand()]
+        output = model(views, keys=torch.zeros(2, dtype=torch.int64))
+    assert output.loss.shape == ()
+    assert model.published_encoder.config.model_type == run.model.model_type
 
 
 PARAMETERS = {

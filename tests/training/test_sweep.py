@@ -22,7 +22,13 @@ def own_cache_no_pictures_and_no_card(monkeypatch, tmp_path):
     # They are most of so short a run, and other tests look at them.
     for name in ("pretrain.draw_views", "pretrain.draw_curves", "finish.plot_scores"):
         monkeypatch.setattr(f"mscn_hf.training.{name}", lambda *_, **__: None)
-    monkeypatch.setattr("mscn_hf.training.finish.write_card", lambda out, *_, **__: out / "encoder" / "README.md")
+    monkeypatch.setattr("mscn_hf.training.finish.write_card", write_no_card)
+
+
+def write_no_card(out, *_, **__):
+    card = Path(out) / "encoder" / "README.md"
+    card.write_text("no card")
+    return card
 
 
 def stop(*_):
@@ -158,6 +164,8 @@ def test_scores_are_found_however_the_folder_was_spelled(tmp_path, sweep_file, m
     results = [
         Result(**common, model="runs/out/low/encoder", value=0.5),
         Result(**{**common, "protocol": "linear"}, model="pixels", value=0.25),
+        Result(**common, model="random:runs/out/low/encoder", value=0.125),
+        Result(**common, model="unfiltered:runs/out/low/encoder", value=0.375),
     ]
     append_results(out / "low" / "results.jsonl", results)
     monkeypatch.chdir(tmp_path)
@@ -178,3 +186,30 @@ def test_a_run_without_scores_is_finished_when_its_card_is_written(tmp_path, swe
     assert sweep.is_finished(folder, config)
     _, config = sweep.prepare_run(found, found.runs["low"], tmp_path / "out", ["--test_split", "test"])
     assert not sweep.is_finished(folder, config)
+    (folder / "results.jsonl").write_text("")
+    assert sweep.is_finished(folder, config)
+    (folder / "encoder" / "README.md").unlink()
+    assert not sweep.is_finished(folder, config), "stopped between scores and card"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["--max_steps", "2"], [], "max_steps 2, now it is -1"),
+        ([], ["--adam_epsilon", "0.001"], "adam_epsilon 1.0e-08, now it is 0.001"),
+        (["--bf16", "False"], [], None),  # the default, said
+    ],
+)
+def test_a_field_given_once_only_is_another_setting(tmp_path, sweep_file, before, after, said):
+    found, out = sweep.read_sweep(sweep_file), tmp_path / "out"
+    no_scores = ["--test_split", "none"]
+    _, config = sweep.prepare_run(found, found.runs["low"], out, [*no_scores, *before])
+    (out / "low" / "encoder").mkdir(parents=True)
+    (out / "low" / "encoder" / "README.md").write_text("card")
+    config.write(out / "low" / "recipe.yaml")
+    _, config = sweep.prepare_run(found, found.runs["low"], out, [*no_scores, *after])
+    if said is None:
+        sweep._check_finished(out / "low", config)
+        return
+    with pytest.raises(ValueError, match=f"holds a finished run with {said}"):
+        sweep._check_finished(out / "low", config)

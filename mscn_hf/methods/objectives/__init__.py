@@ -1,7 +1,6 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Objectives by name. A new one is a file here and a line in `OBJECTIVES`."""
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from mscn_hf.methods.objectives.msn import MSN
 from mscn_hf.methods.objectives.objective import PAIRINGS, Objective, ViewEmbeddings, view_directions, view_pairs
 from mscn_hf.methods.objectives.relic import ReLIC
 from mscn_hf.methods.objectives.vicreg import VICReg
+from mscn_hf.views.checks import nearest
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "info_nce": InfoNCE,
@@ -46,8 +46,7 @@ def build_objective(name: str, params: Mapping[str, Any], size: int) -> Objectiv
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"; did you mean {close[0]!r}? Known: {', '.join(known)}" if close else "; it takes none"
+    return f"{nearest(name, known)} Known: {', '.join(known)}" if known else "; it takes none"
 
 
 __all__ = [

@@ -1,14 +1,14 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """InfoNCE as SimCLR uses it: NT-Xent over the 2N views of a pair."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mscn_hf.methods.gather import all_gather_batch, process_rank
+from mscn_hf.methods.gather import process_rank
+from mscn_hf.methods.objectives.embeddings import join_views
 from mscn_hf.methods.objectives.objective import Objective, ViewEmbeddings, unit_length, without_autocast
+from mscn_hf.methods.objectives.settings import require_positive
 
 
 class InfoNCE(Objective):
@@ -30,8 +30,7 @@ class InfoNCE(Objective):
 
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"temperature must be a positive number, got {temperature}")
+        require_positive(temperature=temperature)
         self.temperature = temperature
 
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
@@ -41,8 +40,7 @@ class InfoNCE(Objective):
             raise ValueError("InfoNCE compares online views with one another: all of them pass the online network")
         with without_autocast(online[0]):
             local = [unit_length(z_BD) for z_BD in online]
-            # One collective for all views, not one a view.
-            joined = all_gather_batch(torch.stack(local, dim=1)).unbind(dim=1)
+            joined = join_views(local)
             terms = [_pair_loss(local[i], local[j], joined[i], joined[j], self.temperature) for i, j in views.pairs]
             return {"info_nce": torch.stack(terms).mean()}
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """What every objective receives and returns."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -88,7 +89,7 @@ class ViewEmbeddings:
         return [(i, j) for i, j in self.directions if self.online[i] is not None]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A loss on view embeddings. One file and one line in `OBJECTIVES` make a new one.
 
     A subclass takes its settings (`SiameseConfig.objective_params`) as keyword arguments, checks them, and may own
@@ -116,15 +117,16 @@ class Objective(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new values for own parameters, through `transformers.initialization`, which spares loaded ones."""
 
+    @abstractmethod
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return named scalar terms, already weighted; the loss is their sum.
 
         Each term is a mean over this process's batch, such that the mean over processes is the value for the joined
         batch.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
 
 def without_autocast(z: Tensor) -> torch.autocast:
     """Return a context that switches autocast off on the device of `z`."""
-    return torch.autocast(device_type=z.device.type, enabled=False)
+    known = torch.amp.is_autocast_available(z.device.type)  # the meta device, on which shapes are checked, has none
+    return torch.autocast(device_type=z.device.type if known else "cpu", enabled=False)
