@@ -90,7 +90,11 @@ class Chunk:
 
 @dataclass
 class ImageSource:
-    """A split of a dataset as chunks of undecoded rows. Made by `open_source`."""
+    """A split of a dataset as chunks of undecoded rows. Made by `open_source`.
+
+    `fingerprint` holds the names and sizes of its files or, on the Hub, their commit, and stays when they are moved;
+    `modified` when local files were last written.
+    """
 
     name: str
     path: str
@@ -103,6 +107,7 @@ class ImageSource:
     label_names: list[str] | None
     is_local: bool
     fingerprint: str
+    modified: str
     chunks: list[Chunk]
     _dataset: IterableDataset = field(repr=False)
 
@@ -237,6 +242,7 @@ def open_source(
         label_names=label_names,
         is_local=is_local,
         fingerprint=_fingerprint(config_name, split, revision, keep, dataset_name, files, chunks),
+        modified=_modified(dataset_name, files),
         chunks=chunks,
         _dataset=dataset,
     )
@@ -367,13 +373,22 @@ def _commit_of(files: list[str]) -> str | None:
     return first.split("@", 1)[1].split("/", 1)[0] if first.startswith("hf://") and "@" in first else None
 
 
-def _fingerprint(*parts: Any) -> str:
-    *settings, path, files, chunks = parts
+def _all_files(path: str, files: list[str]) -> list[str]:
     if not files and os.path.isdir(path):  # an image folder: datasets streams it as one list without file sizes
         files = [os.path.join(folder, f) for folder, _, names in os.walk(path) for f in names]
+    return sorted(set(files))
+
+
+def _modified(path: str, files: list[str]) -> str:
+    times = [os.stat(f).st_mtime_ns for f in _all_files(path, files) if os.path.isfile(f)]
+    return hashlib.sha256(json.dumps(times).encode()).hexdigest()[:16]
+
+
+def _fingerprint(*parts: Any) -> str:
+    *settings, path, files, chunks = parts
     # Where the files lie is left out: a run may go on after they were moved.
     described = [
-        (os.path.relpath(f, path), os.stat(f).st_size) if os.path.isfile(f) else f for f in sorted(set(files))
+        (os.path.relpath(f, path), os.stat(f).st_size) if os.path.isfile(f) else f for f in _all_files(path, files)
     ]
     counts = [(c.rows, c.bytes) for c in chunks]
     text = json.dumps([settings, described, counts], default=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class DatasetFile:
         test: name of the split that is scored; or a share of the rows of train that are set aside (then, and only
             then, the set has no test split of its own).
         image_column, label_column: found by type and usual names where not given.
-        metrics: what the set is reported in, for protocols with `metrics: dataset`.
+        metrics: what the set is reported in, for protocols with `metrics: dataset`; None leaves it to the kind of
+            labels: top-1 accuracy, or 11-point mAP where images hold several classes.
         follows_papers: whether these splits are those that the papers report: yes, no, partly or unknown.
         note: what is to be said about the splits.
         name: of the file, "" for a set that was named directly.
@@ -49,7 +50,7 @@ class DatasetFile:
     test: str | float = "test"
     image_column: str | None = None
     label_column: str | None = None
-    metrics: list[str] = field(default_factory=lambda: ["top1_accuracy"])
+    metrics: list[str] | None = None
     follows_papers: str = "unknown"
     note: str = ""
     name: str = ""
@@ -70,8 +71,10 @@ class DatasetFile:
         if self.validation is not None and self.validation == self.test and isinstance(self.test, str):
             raise ValueError(f"validation and test are both {self.test!r}: choices may not see the test split")
         known = (*METRICS, *MULTI_LABEL_METRICS)
-        check("metrics", self.metrics, isinstance(self.metrics, list) and len(self.metrics) > 0, "a list of metrics")
-        for metric in self.metrics:
+        if self.metrics is not None:
+            listed = isinstance(self.metrics, list) and len(self.metrics) > 0
+            check("metrics", self.metrics, listed, "a list of metrics")
+        for metric in self.metrics or []:
             if metric not in known:
                 raise ValueError(f"unknown metric {metric!r}{nearest(metric, known)}")
         if isinstance(self.follows_papers, bool):  # YAML 1.1 reads yes and no as booleans

@@ -120,6 +120,7 @@ def _from_rank0(value: Any, process: PartialState | None) -> Any:
 def _data_identity(source: ImageSource, max_images: int | None, seed: int | None) -> dict[str, Any]:
     return {
         "fingerprint": source.fingerprint,
+        "modified": source.modified,  # labels that were mended in place leave names and sizes of files as they were
         "split": source.split,
         "config": source.config_name,
         "label_column": source.label_column,

@@ -34,8 +34,8 @@ def multi_hot(labels: Sequence[Any], names: list[str] | None) -> tuple[np.ndarra
     """Targets of a column that holds, image by image, one of
 
     - a list of classes, numbers or text, empty where there is none;
-    - a vector with a number a class: 1, 0, or -1 for unknown (a column is taken for vectors when all its rows are
-      equally long, hold nothing but -1, 0 and 1, and one of them repeats a number);
+    - a vector with a number a class: 1, 0, or -1 for unknown (a column is taken for vectors when all its rows have the
+      same length of at least 2, that of the names where there are any, and hold nothing but -1, 0 and 1);
     - objects, as a dict of lists or a list of dicts with a key of `CLASS_KEYS` and perhaps one of `DIFFICULT_KEYS`. A
       class of which an image holds only difficult objects is unknown there, as in the VOC2007 classification task.
 
@@ -47,7 +47,8 @@ def multi_hot(labels: Sequence[Any], names: list[str] | None) -> tuple[np.ndarra
         targets (N, K) and the K names; a class without a name is called by its number or text.
 
     Raises:
-        ValueError: rows without a list, text mixed with numbers, a class beyond the names, or objects without classes.
+        ValueError: rows without a list, text mixed with numbers, a class beyond the names, objects without classes, or
+            rows that are all [0, 1], which may be either.
     """
     bare = sum(not isinstance(label, list | tuple | dict) for label in labels)
     if bare:
@@ -55,10 +56,10 @@ def multi_hot(labels: Sequence[Any], names: list[str] | None) -> tuple[np.ndarra
             f"{bare} of {len(labels)} labels are no lists, while others are: give one class an image everywhere, or a "
             "list everywhere (an empty one where no class is present)"
         )
-    if _are_vectors(labels):
+    if _are_vectors(labels, names):
+        if all(list(label) == [0, 1] for label in labels):
+            raise ValueError("every label is [0, 1]: classes 0 and 1, or class 1 alone? Give names or text")
         targets_NK = np.array(labels).astype(np.int8)
-        if names is not None and len(names) != targets_NK.shape[1]:
-            raise ValueError(f"label vectors of {targets_NK.shape[1]} classes do not fit the {len(names)} names")
         return targets_NK, names or [str(number) for number in range(targets_NK.shape[1])]
     present = [_classes_of_row(label) for label in labels]
     values = sorted({value for row in present for value in row}, key=lambda value: (isinstance(value, str), value))
@@ -124,13 +125,17 @@ def match_targets(
     return matched_MK, absent
 
 
-def _are_vectors(labels: Sequence[Any]) -> bool:
+def _are_vectors(labels: Sequence[Any], names: list[str] | None) -> bool:
     rows = [label for label in labels if isinstance(label, list | tuple)]
-    if len(rows) < len(labels) or len({len(row) for row in rows}) != 1 or not rows or not rows[0]:
+    if len(rows) < len(labels) or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     if any(isinstance(value, str | dict) or value not in (-1, 0, 1) for row in rows for value in row):
         return False
-    return any(len(set(row)) < len(row) for row in rows)
+    if names is None or len(names) == len(rows[0]):
+        return True
+    if any(len(set(row)) < len(row) or -1 in row for row in rows):
+        raise ValueError(f"label vectors of {len(rows[0])} classes do not fit the {len(names)} names")
+    return False  # lists of the classes 0 and 1, of more
 
 
 def _classes_of_row(label: Any) -> dict[Any, bool]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from accelerate import PartialState
 
 from mscn_hf.data.source import ImageSource
@@ -32,11 +34,15 @@ def evaluate_encoder(
     """Scores an encoder under one protocol; see `Task` for the arguments and the protocol's class for what it does.
 
     Every choice is made on `train` (or `validation`); only then the rows of `test` are read, once. Under several
-    processes all must call; rank 0 alone returns Results, the others an empty list.
+    processes all must call; rank 0 alone returns Results, the others an empty list. A benchmark's task takes one
+    score: the first Result alone carries `benchmark`.
 
     Raises:
         ValueError: labels that cannot be used, or anything `extract` refuses.
     """
     options = options or ExtractOptions()
     task = Task(encoder, train, test, protocol, validation, options, seed, process, command, benchmark)
-    return settings.run(task)
+    first, *others = settings.run(task) or [None]
+    if first is None:
+        return []
+    return [first, *(dataclasses.replace(result, benchmark_id=None, task_id=None) for result in others)]

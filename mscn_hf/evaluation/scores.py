@@ -96,3 +96,22 @@ def match_test_labels(
             stacklevel=2,
         )
     return Labels(train_N, to_train[compact_M], compact_M, train_names, absent)
+
+
+def match_validation_labels(
+    train_N: np.ndarray, train_names: list[str], held_M: np.ndarray, held_names: list[str] | None, where: str
+) -> np.ndarray:
+    """Labels of the validation split in train's numbering.
+
+    Raises:
+        ValueError: it has a class that train lacks.
+    """
+    labels = match_test_labels(train_N, train_names, held_M, held_names, where)
+    refuse_strangers(labels.absent, where)
+    return labels.test_M
+
+
+def refuse_strangers(absent: list[str], where: str) -> None:
+    """Raises ValueError where a validation split has classes that train lacks."""
+    if absent:
+        raise ValueError(f"{where} has classes that train lacks, so nothing can be chosen on them: {absent[:10]}")

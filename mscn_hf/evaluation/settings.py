@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from .results import Result
@@ -16,16 +17,18 @@ METRICS = ("top1_accuracy", "top5_accuracy", "mean_per_class_accuracy")
 MULTI_LABEL_METRICS = ("map_11point",)
 DATASET = "dataset"  # in place of a metric: the one that the data set is reported in
 PAPER_KEYS = ("paper", "table", "model", "dataset", "metric", "value")
+UNVERIFIED = "unverified"  # of a row of `papers`, optional: its value was not verified against the paper
 
 
 @dataclass
-class Protocol:
+class Protocol(ABC):
     """A protocol as a document: the settings of one kind, checked, and how to run them.
 
     Args:
         metrics: what is reported, names of `METRIC_NAMES`.
         papers: published scores under this protocol, each a mapping with the keys of `PAPER_KEYS`; `value` in percent,
             `dataset` the short name of the data set (`imagenet-1k`). `mscn-hf report` shows them beside own scores.
+            `unverified: true` marks a value that was not verified against the paper.
     """
 
     METRIC_NAMES: ClassVar[tuple[str, ...]] = METRICS
@@ -41,21 +44,28 @@ class Protocol:
                 raise ValueError(f"unknown metric {metric!r}{nearest(metric, self.METRIC_NAMES)}")
         check("metrics", self.metrics, len(self.metrics) > 0, "a list with at least one metric")
         for row in self.papers:
-            if not isinstance(row, dict) or set(row) != set(PAPER_KEYS):
-                raise ValueError(f"each of papers needs exactly the keys {list(PAPER_KEYS)}, got {row!r}")
+            known = isinstance(row, dict) and set(row) - {UNVERIFIED} == set(PAPER_KEYS)
+            if not known or not isinstance(row.get(UNVERIFIED, False), bool):
+                raise ValueError(
+                    f"each of papers needs exactly the keys {list(PAPER_KEYS)}, and `{UNVERIFIED}: true` where the "
+                    f"value was not verified, got {row!r}"
+                )
 
-    def for_dataset(self, metrics: list[str], held_out: float | None = None) -> Protocol:
-        """These settings with what they leave to the data set: `metrics: dataset`, and the share of train held out."""
-        return dataclasses.replace(self, metrics=list(metrics)) if self.metrics == [DATASET] else self
+    def for_dataset(self, metrics: list[str] | None, held_out: float | None = None) -> Self:
+        """These settings with what they leave to the data set: `metrics: dataset`, and the share of train held out.
+
+        Where the set names no metrics, `dataset` stays; its kind of labels decides.
+        """
+        return dataclasses.replace(self, metrics=list(metrics)) if metrics and self.metrics == [DATASET] else self
 
     @property
     def needs_train(self) -> bool:
         """Whether `Task.train` is read. A classifier that exists already is scored without one."""
         return True
 
+    @abstractmethod
     def run(self, task: Task) -> list[Result]:
         """Scores the task's encoder. All ranks must call; rank 0 returns the Results, others an empty list."""
-        raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
         """The settings, as a Result keeps them."""

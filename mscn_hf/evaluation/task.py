@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather
 from torch import Tensor
 
 from mscn_hf.data.source import ImageSource
@@ -90,6 +91,16 @@ class Task:
         if failure is not None:
             raise failure
         return value
+
+    def in_shares(self, scores: Callable[[np.ndarray], Tensor], features_MD: np.ndarray) -> Tensor:
+        """`scores` of all rows, (M, K), each rank having computed a share of them; all ranks must call."""
+        if self.process is None or self.process.num_processes == 1:
+            return scores(features_MD)
+        rank, world = self.process.process_index, self.process.num_processes
+        share = math.ceil(len(features_MD) / world)
+        # The last shares may be short or empty, and all ranks must bring equally many rows.
+        rows = np.minimum(np.arange(rank * share, (rank + 1) * share), len(features_MD) - 1)
+        return gather(scores(features_MD[rows]).contiguous())[: len(features_MD)]
 
     def features(self, source: ImageSource, *, multi_label: bool = False) -> FeatureSet:
         """The features of `train`, `validation` or `test`, from the cache where it holds them; all ranks must call.

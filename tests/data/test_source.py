@@ -4,6 +4,7 @@
 import io
 import os
 import tarfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,6 +95,16 @@ def test_a_column_without_images_is_refused(parquet_folder):
 def test_a_single_file(parquet_folder):
     folder = parquet_folder(20)
     assert open_source(f"{folder}/data/train-00000-of-00001.parquet").num_rows == 20
+
+
+def test_files_written_again_are_told_apart(parquet_folder):
+    folder = parquet_folder(4)
+    before = open_source(folder)
+    file = next(Path(folder).rglob("*.parquet"))
+    os.utime(file, ns=(1, 1))
+    after = open_source(folder)
+    assert before.fingerprint == after.fingerprint, "a run may go on"
+    assert before.modified != after.modified
 
 
 def test_fingerprint_follows_the_content(parquet_folder):

@@ -61,7 +61,7 @@ class ListSource:
     def __init__(self, images, labels, *, split="train", once=False, name="list", label_names=None, fingerprint=None):
         self.name, self.split, self.config_name, self.revision = name, split, None, None
         self.label_column, self.label_names, self.is_local = "label", label_names, True
-        self.fingerprint = fingerprint or f"{name}-{split}"
+        self.fingerprint, self.modified = fingerprint or f"{name}-{split}", ""
         self.num_rows = len(images)
         self._rows = [ImageRow(str(n), data, None, label) for n, (data, label) in enumerate(zip(images, labels))]
         self.once, self.times_read = once, 0

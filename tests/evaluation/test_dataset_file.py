@@ -164,3 +164,6 @@ def test_several_classes_an_image_through_the_command(tmp_path):
     (result,) = read_results(tmp_path / "r.jsonl")
     assert result.metric == "map_11point" and 0.5 < result.value <= 1
     assert evaluate("knn", *common) == 2
+    # A folder says no metric: its kind of labels does.
+    assert evaluate(protocol, *common[:2], "--dataset", tmp_path / "d", *common[4:]) == 0
+    assert read_results(tmp_path / "r.jsonl")[-1].metric == "map_11point"

@@ -1,10 +1,13 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 from small_data import clusters
 
+from mscn_hf.evaluation.probes.faiss_search import faiss_candidates
 from mscn_hf.evaluation.probes.knn import knn_predict
 
 
@@ -74,3 +77,30 @@ def test_bad_input(change, message):
     arguments = {"bank_ND": torch.eye(10, 4), "bank_labels_N": torch.arange(10) % 5, "queries_MD": torch.ones(2, 4)}
     with pytest.raises(ValueError, match=message):
         knn_predict(**{"k": 3, **arguments, **change})
+
+
+def knn_results(faiss, nprobe=64, k=5):
+    bank, labels = clusters(3000, 16, 4, seed=6)
+    queries, _ = clusters(200, 16, 4, seed=7)
+    candidates = None if faiss is None else faiss_candidates(bank, faiss, nprobe)
+    return knn_predict(bank, labels, queries, k=k, num_classes=4, candidates=candidates)
+
+
+def test_candidates_of_faiss():
+    pytest.importorskip("faiss")
+    exact = knn_results(None)
+    torch.testing.assert_close(knn_results("Flat"), exact, rtol=0, atol=0)
+    torch.testing.assert_close(knn_results("IVF16,Flat", nprobe=16), exact, rtol=0, atol=0)
+    few = knn_results("IVF16,Flat", nprobe=4)
+    assert not torch.equal(few, exact)
+    assert (few.argmax(dim=1) == exact.argmax(dim=1)).double().mean() > 0.8  # weakly clustered
+    with pytest.raises(ValueError, match="fewer than 400 neighbours: raise nprobe"):
+        knn_results("IVF16,Flat", nprobe=1, k=400)
+    with pytest.raises(ValueError, match=r"faiss cannot make the index 'Flatt' of \(3000, 16\) features"):
+        knn_results("Flatt")
+
+
+def test_faiss_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ValueError, match="faiss is not installed: pip install faiss-cpu"):
+        knn_results("Flat")

@@ -5,7 +5,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from small_data import clusters
 
-from mscn_hf.evaluation.probes.linear import LinearSettings, fit_linear_probe, fit_sgd, split_stratified
+from mscn_hf.evaluation.probes.linear import (
+    LinearSettings,
+    fit_linear_probe,
+    fit_sgd,
+    split_stratified,
+    standardisation,
+)
 
 SMALL = {"weight_decays": [0.1, 1e-2, 1e-3], "epochs": 20}
 
@@ -96,3 +102,42 @@ def test_the_edge_of_the_grid_is_told():
     settings = LinearSettings(weight_decays=[1.0, 0.1, 0.01], learning_rates=[1.0, 0.3])
     assert settings.edges({"learning_rate": 1.0, "weight_decay": 0.01}) == ["weight_decay"]
     assert settings.edges({"learning_rate": 0.3, "weight_decay": 0.1}) == []
+
+
+def test_choices_on_a_validation_split_which_joins_the_last_fit():
+    features, labels = clusters(600, 12, 4, seed=6)
+    test, test_labels = clusters(800, 12, 4, seed=7)
+    settings = LinearSettings(**SMALL)
+    # The labels of the validation split are wrong, those of train right: only a choice on it finds an accuracy of 0.
+    probe = fit_linear_probe(features[:400], labels[:400], 4, settings, held=(features[400:], (labels[400:] + 1) % 4))
+    assert probe.held_out == 200
+    assert all(trial["held_out_accuracy"] < 0.25 for trial in probe.trials)
+    right = fit_linear_probe(features[:400], labels[:400], 4, settings, held=(features[400:], labels[400:]))
+    joined = fit_linear_probe(
+        features,
+        labels,
+        4,
+        LinearSettings(
+            **{
+                **SMALL,
+                "weight_decays": [right.choice["weight_decay"]],
+                "learning_rates": [right.choice["learning_rate"]],
+            }
+        ),
+    )
+    torch.testing.assert_close(right.weight_DK, joined.weight_DK)
+    assert accuracy(right, test, test_labels) > accuracy(probe, test, test_labels)
+
+
+def test_a_data_sets_own_share_is_taken_where_the_protocol_leaves_it_open():
+    assert LinearSettings().for_dataset(None, 0.3).held_out == 0.3
+    assert LinearSettings(held_out=0.2).for_dataset(None, 0.3).held_out == 0.2
+    assert LinearSettings().for_dataset(None).held_out is None
+
+
+def test_moments_in_pieces(monkeypatch):
+    features = torch.tensor(clusters(100, 6, 2, seed=8)[0]) + 3
+    monkeypatch.setattr("mscn_hf.evaluation.probes.linear.ROWS_AT_ONCE", 7)
+    mean, std = standardisation(features, True)
+    torch.testing.assert_close(mean, features.double().mean(dim=0).float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(std, features.double().std(dim=0, correction=0).float(), rtol=1e-6, atol=0)

@@ -5,6 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from small_data import clusters
 
+from mscn_hf.evaluation.probes.lbfgs import minimise
 from mscn_hf.evaluation.probes.logistic import fit_logistic
 
 
@@ -37,6 +38,19 @@ def test_gradient_vanishes_at_the_solution():
     assert float(weight.grad.abs().max()) < 1e-5
     assert float(bias.grad.abs().max()) < 1e-5
     assert loss.item() == pytest.approx(float(fit.loss_G[0]), rel=1e-9)
+
+
+def test_a_loss_that_is_not_finite_is_not_called_converged(caplog):
+    features, labels = clusters(50, 4, 2, seed=3)
+    x, y = torch.tensor(features), torch.tensor(labels)
+
+    def nan(logits_nGK, rows):
+        return logits_nGK.double().sum(dim=(0, 2)) * float("nan"), torch.zeros_like(logits_nGK)
+
+    fit = minimise(x, nan, 0.5, 0.1, 2, True, None, 1e-7, 50)
+    assert fit.converged == [False]
+    assert "did not converge" in caplog.text
+    assert fit_logistic(x, y, 0.1, 2).converged == [True]
 
 
 def test_strengths_solved_together_equal_strengths_solved_alone():

@@ -8,6 +8,7 @@ from small_data import ListSource, noisy_images
 from mscn_hf.evaluation.features import load_encoder
 from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
 from mscn_hf.evaluation.probes import regression
+from mscn_hf.evaluation.probes.linear import LinearSettings
 from mscn_hf.evaluation.probes.regression import LogisticSettings
 
 FAST = LogisticSettings(metrics=["top1_accuracy"], count=5, weakest=1e-2, strongest=1e3)
@@ -45,6 +46,16 @@ def test_validation_chooses_and_joins_the_refit(score):
     mixed = source(40, 3, "validation", labels=random.Random(1).sample(noisy_images(40, 3)[1], 40))
     (other,) = score(source(60, 1), source(80, 2, "test"), mixed)
     assert other.settings["choice"]["held_out_top1_accuracy"] < top1.settings["choice"]["held_out_top1_accuracy"]
+
+
+def test_the_linear_probe_too_chooses_on_the_validation_split(score):
+    splits = source(60, 1), source(80, 2, "test"), source(40, 3, "validation")
+    (top1,) = score(*splits, settings=LinearSettings(metrics=["top1_accuracy"], weight_decays=[0.1, 1e-3], epochs=5))
+    assert "on the validation split 'validation' (40 images); fitted again on train and validation" in top1.selection
+    assert [split.times_read for split in splits] == [1, 1, 1]
+    strange = source(40, 3, "validation", labels=["another class", *noisy_images(40, 3)[1][1:]])
+    with pytest.raises(ValueError, match="mixes text"):
+        score(source(60, 1), source(80, 2, "test"), strange, settings=LinearSettings(metrics=["top1_accuracy"]))
 
 
 def test_without_validation_a_share_of_train_is_held_out(score):

@@ -22,6 +22,8 @@ from mscn_hf.evaluation.probes.knn import KNNSettings
         ([["dog"], ["cat", "dog"]], None, [[0, 1], [1, 1]], ["cat", "dog"]),
         ([[1, 0, 0], [-1, 1, 1]], ["a", "b", "c"], [[1, 0, 0], [-1, 1, 1]], ["a", "b", "c"]),
         ([[0.0, 0.0], [1.0, 0.0]], None, [[0, 0], [1, 0]], ["0", "1"]),
+        ([[1, 0], [0, 1]], None, [[1, 0], [0, 1]], ["0", "1"]),  # as where other rows repeat a number
+        ([[0, 1], [0, 1]], ["a", "b", "c"], [[1, 1, 0], [1, 1, 0]], ["a", "b", "c"]),
         ([[0], [1], [1]], None, [[1, 0], [0, 1], [0, 1]], ["0", "1"]),  # lists of one class, not vectors of one
         (
             [
@@ -49,6 +51,7 @@ def test_all_forms_of_label_lists(labels, names, targets, found):
         ([[5]], ["a"], "label 5 is beyond the 1 names"),
         ([[0.5]], None, "whole numbers"),
         ([{"bbox": [1]}], None, "classes under one of"),
+        ([[0, 1], [0, 1]], None, r"every label is \[0, 1\]: classes 0 and 1, or class 1 alone"),
         ([[0, 0, 1]], ["a"], "vectors of 3 classes do not fit the 1 names"),
     ],
 )

@@ -6,7 +6,9 @@ Shapes: N bank rows, M queries, D features, K classes, c candidates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +16,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..cache import FeatureSet
-from ..feature_protocol import FeatureProtocol, Fitted
+from ..feature_protocol import FeatureProtocol, Fitted, Held
 from ..settings import check, number
 from ..task import Task
+from .faiss_search import faiss_candidates
 
 Matrix = Tensor | np.ndarray
+# Unit-length queries (M, D) and how many -> that many bank rows for each, int64 (M, c), -1 where none was found.
+Candidates = Callable[[Tensor, int], Tensor]
 
 # Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
 # float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
@@ -27,26 +32,52 @@ SPARE_CANDIDATES = 12
 
 @dataclass
 class KNNSettings(FeatureProtocol):
-    """Weighted k-NN (Wu et al. 2018): k neighbours by cosine similarity, weights exp(similarity / temperature)."""
+    """Weighted k-NN (Wu et al. 2018): k neighbours by cosine similarity, weights exp(similarity / temperature).
+
+    Args:
+        k, temperature: see `knn_predict`.
+        faiss: null searches exactly, chunk by chunk, in bounded memory. A string of faiss' index factory ("Flat",
+            "IVF1024,Flat", "IVF4096,SQ8") lets that library, where it is installed, look for the candidates in an
+            index in memory; similarities and votes stay ours.
+        nprobe: lists of an IVF index that are searched for each query.
+
+    Under several processes each votes on its share of the test images.
+    """
+
+    every_rank: ClassVar[bool] = True
 
     k: int = 20
     temperature: float = 0.07
+    faiss: str | None = None
+    nprobe: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check("k", self.k, isinstance(self.k, int) and self.k >= 1, "a positive integer")
         self.temperature = number("temperature", self.temperature)
         check("temperature", self.temperature, self.temperature > 0, "positive")
+        check("faiss", self.faiss, self.faiss is None or isinstance(self.faiss, str), "null or a string")
+        check("nprobe", self.nprobe, isinstance(self.nprobe, int) and self.nprobe >= 1, "a positive integer")
 
-    def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
+    def fit(
+        self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task, held: Held | None = None
+    ) -> Fitted:
         """See `FeatureProtocol.fit`; nothing is fitted, the bank is kept."""
         if self.k > len(bank):
             raise ValueError(f"k-NN with k = {self.k} needs at least as many train images, got {len(bank)}")
 
+        candidates = None if self.faiss is None else faiss_candidates(bank.features, self.faiss, self.nprobe)
+
         def scores(features_MD: np.ndarray) -> Tensor:
-            device = task.encoder.device
             return knn_predict(
-                bank.features, labels_N, features_MD, self.k, self.temperature, num_classes, device=device
+                bank.features,
+                labels_N,
+                features_MD,
+                self.k,
+                self.temperature,
+                num_classes,
+                device=task.encoder.device,
+                candidates=candidates,
             )
 
         return Fitted(scores, f"none (k={self.k}, T={self.temperature:g} fixed)", votes=True)
@@ -62,6 +93,7 @@ def knn_predict(
     chunk: int = 1024,
     bank_chunk: int = 16384,
     device: torch.device | str | None = None,
+    candidates: Candidates | None = None,
 ) -> Tensor:
     """Class scores of each query by the votes of its k nearest bank rows under cosine similarity.
 
@@ -76,6 +108,7 @@ def knn_predict(
         num_classes: K; by default the largest label plus one. Give it: labels may have gaps at the end.
         chunk, bank_chunk: queries and bank rows compared at a time; memory is about 4 * chunk * bank_chunk bytes.
         device: where to compute; by default where the queries are.
+        candidates: who may be a neighbour, where not every bank row is compared.
 
     Returns:
         scores_MK: float64 on `device`, each row sums to 1.
@@ -104,7 +137,11 @@ def knn_predict(
     scores_MK = torch.zeros(len(queries_MD), num_classes, dtype=torch.float64, device=device)
     for start in range(0, len(queries_MD), chunk):
         rows = slice(start, start + chunk)
-        similarity_Mk, index_Mk = _nearest(bank_ND, _rows(queries_MD, rows, device), k, bank_chunk)
+        queries = _rows(queries_MD, rows, device)
+        keep = min(k + SPARE_CANDIDATES, len(bank_ND))
+        unit_MD = normalize(queries, dim=1)
+        index_Mc = _nearest(bank_ND, unit_MD, keep, bank_chunk) if candidates is None else candidates(unit_MD, keep)
+        similarity_Mk, index_Mk = _in_order(bank_ND, queries, index_Mc, k)
         # Shifted by the row's largest, which cancels in the quotient: exp() cannot overflow however small T is.
         weight_Mk = torch.exp((similarity_Mk - similarity_Mk[:, :1]) / temperature)
         weight_Mk /= weight_Mk.sum(dim=1, keepdim=True)
@@ -123,10 +160,8 @@ def _rows(features: Matrix, rows: slice | Tensor, device: torch.device | str) ->
     return part
 
 
-def _nearest(bank_ND: Matrix, queries_MD: Tensor, k: int, bank_chunk: int) -> tuple[Tensor, Tensor]:
-    """The k nearest bank rows of each query, (M, k) similarities in float64 and indices, nearest first."""
-    unit_MD = normalize(queries_MD, dim=1)
-    keep = min(k + SPARE_CANDIDATES, len(bank_ND))
+def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Tensor:
+    """The bank rows with the largest similarities in float32, int64 (M, c)."""
     best_Mc = unit_MD.new_empty(len(unit_MD), 0)
     index_Mc = torch.empty(len(unit_MD), 0, dtype=torch.int64, device=unit_MD.device)
     for start in range(0, len(bank_ND), bank_chunk):
@@ -136,16 +171,23 @@ def _nearest(bank_ND: Matrix, queries_MD: Tensor, k: int, bank_chunk: int) -> tu
         best_Mc, order = torch.cat([best_Mc, new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
         index_Mc = torch.cat([index_Mc, new_index_Mc + start], dim=1).gather(1, order)[:, :keep]
         best_Mc = best_Mc[:, :keep]
+    return index_Mc
 
-    index_Mc = index_Mc.sort(dim=1).values
-    exact_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=unit_MD.device)
+
+def _in_order(bank_ND: Matrix, queries_MD: Tensor, index_Mc: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of the candidates, (M, k) similarities in float64 and indices, nearest first."""
+    index_Mc = index_Mc.to(queries_MD.device).sort(dim=1).values  # equal similarities are to stay in bank order
+    exact_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=queries_MD.device)
     exact_MD = normalize(queries_MD.double(), dim=1)
-    rows_at_once = max(1, 2**24 // (keep * queries_MD.shape[1]))  # 128 MiB of float64
+    rows_at_once = max(1, 2**24 // (index_Mc.shape[1] * queries_MD.shape[1]))  # 128 MiB of float64
     for start in range(0, len(exact_MD), rows_at_once):
         rows = slice(start, start + rows_at_once)
-        candidates = _rows(bank_ND, index_Mc[rows].flatten(), unit_MD.device).double()
-        candidates_McD = normalize(candidates, dim=1).view(-1, keep, exact_MD.shape[1])
+        candidates = _rows(bank_ND, index_Mc[rows].clamp(min=0).flatten(), queries_MD.device).double()
+        candidates_McD = normalize(candidates, dim=1).view(-1, index_Mc.shape[1], exact_MD.shape[1])
         exact_Mc[rows] = (candidates_McD * exact_MD[rows, None, :]).sum(dim=2)
+    exact_Mc.masked_fill_(index_Mc < 0, float("-inf"))
+    if bool(((index_Mc >= 0).sum(dim=1) < k).any()):
+        raise ValueError(f"the index gives some images fewer than {k} neighbours: raise nprobe")
     exact_Mc, order = exact_Mc.sort(dim=1, descending=True, stable=True)
     return exact_Mc[:, :k], index_Mc.gather(1, order)[:, :k]
 

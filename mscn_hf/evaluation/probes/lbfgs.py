@@ -7,6 +7,7 @@ Shapes: N images, D features, K classes, G strengths.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ LARGEST_ROTATION = 4096
 ROWS_AT_ONCE = 8192
 # Of the largest; what varies less is rounding.
 SMALLEST_VARIANCE = 1e-12
+# A step that promises less than this share of the loss cannot be told from rounding in float32.
+ROUNDING = 1e-5
 
 # logits (n, G, K) of the images in a slice -> their summed loss (G,) in float64, and its gradient (n, G, K)
 Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
@@ -86,8 +89,8 @@ def minimise(
         for problem in problems:
             problem.point = problem.trial = point
     passes = 0
-    while passes < max_passes and any(not problem.converged for problem in problems):
-        active = [problem for problem in problems if not problem.converged]
+    while passes < max_passes and any(not problem.stopped for problem in problems):
+        active = [problem for problem in problems if not problem.stopped]
         _evaluate(turned_ND, loss, active)
         for problem in active:
             problem.advance(tolerance)
@@ -161,6 +164,7 @@ class _Problem:
     intercept: bool
     loss: float = float("inf")
     converged: bool = False
+    stopped: bool = False
     step: float = 1.0
     pairs: deque[tuple[Tensor, Tensor, float]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
@@ -180,8 +184,9 @@ class _Problem:
         slope = float((self.gradient * self.direction).sum())
         first = self.loss == float("inf")
         if not first and not self.trial_loss <= self.loss + 1e-4 * self.step * slope:
-            if self.step < 1e-3:  # the loss cannot be told apart any more in this precision
-                self.converged = True
+            if self.step < 1e-3:  # the loss cannot be told apart any more in this precision, or it is not finite
+                self.converged = math.isfinite(self.loss) and -slope <= ROUNDING * max(self.loss, 1e-6)
+                self.stopped = True
                 return
             self.step *= 0.5
             self.trial = self.point + self.step * self.direction
@@ -194,7 +199,7 @@ class _Problem:
         self.point, self.loss, self.gradient = self.trial, self.trial_loss, self.trial_gradient
         self.direction = -self._inverse_hessian_times(self.gradient)
         if -float((self.gradient * self.direction).sum()) <= 2 * tolerance * max(self.loss, 1e-6):
-            self.converged = True
+            self.converged = self.stopped = True
             return
         self.step = 1.0
         self.trial = self.point + self.direction

@@ -6,18 +6,19 @@ Shapes: N images, D features, K classes, G grid points.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..cache import FeatureSet
-from ..feature_protocol import FeatureProtocol, Fitted
+from ..feature_protocol import FeatureProtocol, Fitted, Held
 from ..scores import topk_correct
 from ..settings import check, number, numbers
 from ..task import Task
@@ -25,6 +26,8 @@ from .lbfgs import ROWS_AT_ONCE, principal_axes
 from .logistic import fit_logistic
 
 logger = logging.getLogger(__name__)
+
+HELD_OUT = 0.1
 
 
 @dataclass
@@ -40,8 +43,11 @@ class LinearSettings(FeatureProtocol):
         batch_size: of SGD, in features.
         momentum: of SGD (Nesterov).
         standardize: features to zero mean and unit variance over train.
-        held_out: share of each train class that the choice is made on.
+        held_out: share of each train class that the choice is made on where there is no validation split; the data
+            set's own share by default, else 0.1.
     """
+
+    uses_validation: ClassVar[bool] = True
 
     solver: str = "sgd"
     learning_rates: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1])
@@ -51,7 +57,7 @@ class LinearSettings(FeatureProtocol):
     batch_size: int = 2048
     momentum: float = 0.9
     standardize: bool = True
-    held_out: float = 0.1
+    held_out: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,9 +71,15 @@ class LinearSettings(FeatureProtocol):
             check(name, value, isinstance(value, int) and value >= 1, "a positive integer")
         self.momentum = number("momentum", self.momentum)
         check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
-        self.held_out = number("held_out", self.held_out)
-        check("held_out", self.held_out, 0 < self.held_out < 1, "in (0, 1)")
+        if self.held_out is not None:
+            self.held_out = number("held_out", self.held_out)
+            check("held_out", self.held_out, 0 < self.held_out < 1, "in (0, 1)")
         check("standardize", self.standardize, isinstance(self.standardize, bool), "true or false", boolean=True)
+
+    def for_dataset(self, metrics: list[str] | None, held_out: float | None = None) -> LinearSettings:
+        """See `Protocol.for_dataset`."""
+        settings = super().for_dataset(metrics, held_out)
+        return dataclasses.replace(settings, held_out=held_out if self.held_out is None else self.held_out)
 
     def grid(self) -> list[dict[str, float]]:
         """The grid points, as keyword dicts."""
@@ -80,16 +92,23 @@ class LinearSettings(FeatureProtocol):
         lists = {"learning_rate": self.learning_rates, "weight_decay": self.weight_decays}
         return [name for name, value in point.items() if len(lists[name]) > 2 and value in _ends(lists[name])]
 
-    def fit(self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task) -> Fitted:
+    def fit(
+        self, bank: FeatureSet, labels_N: np.ndarray, num_classes: int, task: Task, held: Held | None = None
+    ) -> Fitted:
         """See `FeatureProtocol.fit`."""
         probe = fit_linear_probe(
-            bank.features, labels_N, num_classes, self, seed=task.seed, device=task.encoder.device
+            bank.features, labels_N, num_classes, self, held=held, seed=task.seed, device=task.encoder.device
         )
         names = " x ".join(self.grid()[0])
-        selection = (
-            f"{names} chosen from {len(self.grid())} on {100 * self.held_out:g} % of train held out "
-            f"({probe.held_out} images, stratified, seed {task.seed}); fitted again on all of train"
-        )
+        if held is None:
+            share = HELD_OUT if self.held_out is None else self.held_out
+            where = f"{100 * share:g} % of train held out ({probe.held_out} images, stratified, seed {task.seed})"
+            after = "all of train"
+        else:
+            assert task.validation is not None
+            where = f"the validation split {task.validation.split!r} ({probe.held_out} images)"
+            after = "train and validation"
+        selection = f"{names} chosen from {len(self.grid())} on {where}; fitted again on {after}"
         return Fitted(probe.scores, selection, {"choice": probe.choice, "trials": probe.trials})
 
 
@@ -124,12 +143,14 @@ def fit_linear_probe(
     num_classes: int,
     settings: LinearSettings | None = None,
     *,
+    held: Held | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> LinearProbe:
     """Chooses a grid point on a stratified held-out part of train, then fits it again on all of train.
 
-    The test split is no argument of this function.
+    Where features and labels are given as `held`, the choice is made on them, and the last fit is on both. The test
+    split is no argument of this function.
 
     Raises:
         ValueError: too few images to hold any out, or no grid point with a finite loss.
@@ -137,8 +158,14 @@ def fit_linear_probe(
     settings = settings or LinearSettings()
     features_ND = as_tensor(features_ND, device)
     labels_N = torch.as_tensor(labels_N).to(device=device, dtype=torch.int64)
-    fit, held = split_stratified(labels_N.cpu().numpy(), settings.held_out, seed)
-    fit_index, held_index = (torch.from_numpy(part).to(device) for part in (fit, held))
+    if held is None:
+        share = HELD_OUT if settings.held_out is None else settings.held_out
+        parts = split_stratified(labels_N.cpu().numpy(), share, seed)
+    else:
+        parts = np.arange(len(labels_N)), len(labels_N) + np.arange(len(held[1]))
+        features_ND = torch.cat([features_ND, as_tensor(held[0], device)])
+        labels_N = torch.cat([labels_N, torch.as_tensor(held[1]).to(labels_N)])
+    fit_index, held_index = (torch.from_numpy(part).to(device) for part in parts)
 
     grid = settings.grid()
     mean_D, std_D = standardisation(features_ND[fit_index], settings.standardize)
@@ -165,7 +192,7 @@ def fit_linear_probe(
     if not bool(torch.isfinite(weight_GDK).all()):
         raise ValueError(f"the linear probe diverged on all of train at {grid[best]}; lower the learning rates")
     choice = {**trials[best], "at_edge_of_grid": settings.edges(grid[best])}
-    return LinearProbe(mean_D, std_D, weight_GDK[0], bias_GK[0], choice, trials, len(held))
+    return LinearProbe(mean_D, std_D, weight_GDK[0], bias_GK[0], choice, trials, len(parts[1]))
 
 
 def split_stratified(labels_N: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -284,7 +311,10 @@ def standardisation(features_ND: Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
     dim = features_ND.shape[1]
     if not wanted:
         return features_ND.new_zeros(dim), features_ND.new_ones(dim)
-    std_D, mean_D = torch.std_mean(features_ND.double(), dim=0, correction=0)
+    # In pieces: a copy of all features in float64 is twice as large as they are.
+    mean_D = sum(rows.double().sum(dim=0) for rows in features_ND.split(ROWS_AT_ONCE)) / len(features_ND)
+    square_D = sum((rows.double() - mean_D).square().sum(dim=0) for rows in features_ND.split(ROWS_AT_ONCE))
+    std_D = (square_D / len(features_ND)).sqrt()
     # A coordinate that is constant in train (dead channel) has nothing to say; dividing by rounding noise would.
     std_D[std_D <= 1e-6 * mean_D.abs()] = float("inf")
     return mean_D.float(), std_D.float()

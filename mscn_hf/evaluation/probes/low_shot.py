@@ -216,9 +216,9 @@ def _measure(common: Result, scores: list[Tensor], labels: Labels, metrics: list
         groups_M = labels.test_class_M if metric == "mean_per_class_accuracy" else None
         correct = [topk_correct(scores_MK, test_M, 1).cpu().numpy() for scores_MK in scores]
         values = [_accuracy(correct_M, groups_M) for correct_M in correct]
-        if len(values) > 1:
+        if any(not np.array_equal(correct[0], other_M) for other_M in correct[1:]):
             interval = t_interval(values)
-        else:
+        else:  # one draw, or all of the same images: nothing is known of other draws
             interval = bootstrap_interval(correct[0], groups_N=groups_M, seed=seed)
         results.append(
             dataclasses.replace(

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..average_precision import map_11point, map_interval
 from ..cache import FeatureSet
-from ..feature_protocol import FeatureProtocol, Fitted, feature_facts
+from ..feature_protocol import Fitted, feature_facts
 from ..multi_label import match_targets, targets_of
 from ..results import Result
-from ..scores import classes_of, match_test_labels
-from ..settings import DATASET, METRICS, MULTI_LABEL_METRICS, check, number
+from ..scores import classes_of, match_test_labels, match_validation_labels, refuse_strangers
+from ..settings import DATASET, METRICS, MULTI_LABEL_METRICS, Protocol, check, number
 from ..task import Task, measure
 from .linear import split_stratified
 from .regression_path import NORMALIZATIONS, Path, PathClassifier, fit_path
@@ -27,7 +27,7 @@ HELD_OUT = 0.2
 
 
 @dataclass
-class LogisticSettings(FeatureProtocol):
+class LogisticSettings(Protocol):
     """Logistic regression over a path of L2 strengths (Kornblith et al. 2019; Grill et al. 2020, app. D).
 
     Args:
@@ -66,11 +66,10 @@ class LogisticSettings(FeatureProtocol):
             self.held_out = number("held_out", self.held_out)
             check("held_out", self.held_out, 0 < self.held_out < 1, "in (0, 1)")
 
-    def for_dataset(self, metrics: list[str], held_out: float | None = None) -> LogisticSettings:
+    def for_dataset(self, metrics: list[str] | None, held_out: float | None = None) -> LogisticSettings:
         """See `Protocol.for_dataset`."""
-        metrics = list(metrics) if self.metrics == [DATASET] else self.metrics
-        share = held_out if self.held_out is None else self.held_out
-        return dataclasses.replace(self, metrics=metrics, held_out=share)
+        settings = super().for_dataset(metrics, held_out)
+        return dataclasses.replace(settings, held_out=held_out if self.held_out is None else self.held_out)
 
     def path(self, metric: str) -> Path:
         """The strengths, to be chosen from by `metric`."""
@@ -94,8 +93,7 @@ class LogisticSettings(FeatureProtocol):
         if chosen is None:
             return []
         fitted, names = chosen
-        report = self._report_several if several else self._report_one
-        return report(task, bank, queries, fitted, names, metrics)
+        return self._report(task, bank, queries, fitted, names, metrics)
 
     def _metrics(self, several: bool, task: Task) -> list[str]:
         fitting = MULTI_LABEL_METRICS if several else METRICS
@@ -157,7 +155,7 @@ class LogisticSettings(FeatureProtocol):
                 self.strongest,
             )
 
-    def _report_one(
+    def _report(
         self,
         task: Task,
         bank: FeatureSet,
@@ -167,53 +165,33 @@ class LogisticSettings(FeatureProtocol):
         metrics: list[str],
     ) -> list[Result]:
         where = f"{task.test.name}, {task.test.split}"
-        labels = match_test_labels(bank.labels, names, queries.labels, queries.label_names, where)
-        facts = {**self.facts(), **fitted.facts, **feature_facts(task, bank, queries, len(names), labels.absent)}
-        common = task.result(metrics[0], 0.0, fitted.selection, len(queries), settings=facts)
-        return measure(common, fitted.scores(queries.features), labels, metrics, False, task.seed)
-
-    def _report_several(
-        self,
-        task: Task,
-        bank: FeatureSet,
-        queries: FeatureSet,
-        fitted: Fitted,
-        names: list[str],
-        metrics: list[str],
-    ) -> list[Result]:
-        where = f"{task.test.name}, {task.test.split}"
-        targets_MK, absent = match_targets(names, queries.labels, queries.label_names or [], where)
+        several = bank.labels.ndim == 2
+        if several:
+            targets_MK, absent = match_targets(names, queries.labels, queries.label_names or [], where)
+        else:
+            labels = match_test_labels(bank.labels, names, queries.labels, queries.label_names, where)
+            absent = labels.absent
         facts = {**self.facts(), **fitted.facts, **feature_facts(task, bank, queries, len(names), absent)}
+        common = task.result(metrics[0], 0.0, fitted.selection, len(queries), settings=facts)
+        scores_MK = fitted.scores(queries.features)
+        if not several:
+            return measure(common, scores_MK, labels, metrics, False, task.seed)
         facts["classes_without_test_images"] = [
             name for name, column in zip(names, targets_MK.T, strict=True) if not (column > 0).any()
         ]
         facts["left_out_as_difficult"] = int((targets_MK < 0).sum())
-        scores_MK = fitted.scores(queries.features).cpu().numpy()
-        value = map_11point(scores_MK, targets_MK, len(absent))
-        interval = map_interval(scores_MK, targets_MK, len(absent), seed=task.seed)
-        return [
-            task.result(
-                metric,
-                value,
-                fitted.selection,
-                len(queries),
-                settings=facts,
-                interval=(interval.low, interval.high),
-                interval_method=interval.method,
-            )
-            for metric in metrics
-        ]
+        value = map_11point(scores_MK.cpu().numpy(), targets_MK, len(absent))
+        interval = map_interval(scores_MK.cpu().numpy(), targets_MK, len(absent), seed=task.seed)
+        whole = {"value": value, "interval": (interval.low, interval.high), "interval_method": interval.method}
+        return [dataclasses.replace(common, metric=metric, **whole) for metric in metrics]
 
 
 def _matched(targets_N: np.ndarray, names: list[str], held: FeatureSet, where: str) -> np.ndarray:
     """Targets of the validation split in train's order of classes."""
-    if targets_N.ndim == 2:
-        matched_MK, absent = match_targets(names, held.labels, held.label_names or [], where)
-    else:
-        labels = match_test_labels(targets_N, names, held.labels, held.label_names, where)
-        matched_MK, absent = labels.test_M, labels.absent
-    if absent:
-        raise ValueError(f"{where} has classes that train lacks, so nothing can be chosen on them: {absent[:10]}")
+    if targets_N.ndim == 1:
+        return match_validation_labels(targets_N, names, held.labels, held.label_names, where)
+    matched_MK, absent = match_targets(names, held.labels, held.label_names or [], where)
+    refuse_strangers(absent, where)
     return matched_MK
 
 
