@@ -42,7 +42,5 @@ def evaluate_encoder(
     """
     options = options or ExtractOptions()
     task = Task(encoder, train, test, protocol, validation, options, seed, process, command, benchmark)
-    first, *others = settings.run(task) or [None]
-    if first is None:
-        return []
-    return [first, *(dataclasses.replace(result, benchmark_id=None, task_id=None) for result in others)]
+    results = settings.run(task)
+    return results[:1] + [dataclasses.replace(result, benchmark_id=None, task_id=None) for result in results[1:]]

@@ -28,6 +28,7 @@ Candidates = Callable[[Tensor, int], Tensor]
 # Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
 # float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
 SPARE_CANDIDATES = 12
+QUERIES_AT_ONCE = 4096
 
 
 @dataclass
@@ -90,8 +91,8 @@ def knn_predict(
     k: int = 20,
     temperature: float = 0.07,
     num_classes: int | None = None,
-    chunk: int = 1024,
-    bank_chunk: int = 16384,
+    chunk: int = 16384,
+    bank_chunk: int = 8192,
     device: torch.device | str | None = None,
     candidates: Candidates | None = None,
 ) -> Tensor:
@@ -106,7 +107,8 @@ def knn_predict(
         k: number of neighbours, at most N.
         temperature: T, positive.
         num_classes: K; by default the largest label plus one. Give it: labels may have gaps at the end.
-        chunk, bank_chunk: queries and bank rows compared at a time; memory is about 4 * chunk * bank_chunk bytes.
+        chunk, bank_chunk: queries and bank rows held at a time. The bank is read once for each chunk of queries, and
+            memory is about 8 * chunk * D + 4 * 4096 * bank_chunk bytes.
         device: where to compute; by default where the queries are.
         candidates: who may be a neighbour, where not every bank row is compared.
 
@@ -137,7 +139,7 @@ def knn_predict(
     scores_MK = torch.zeros(len(queries_MD), num_classes, dtype=torch.float64, device=device)
     for start in range(0, len(queries_MD), chunk):
         rows = slice(start, start + chunk)
-        queries = _rows(queries_MD, rows, device)
+        queries = _finite(_rows(queries_MD, rows, device))
         keep = min(k + SPARE_CANDIDATES, len(bank_ND))
         unit_MD = normalize(queries, dim=1)
         index_Mc = _nearest(bank_ND, unit_MD, keep, bank_chunk) if candidates is None else candidates(unit_MD, keep)
@@ -154,37 +156,44 @@ def knn_predict(
 def _rows(features: Matrix, rows: slice | Tensor, device: torch.device | str) -> Tensor:
     part = features[rows.cpu().numpy() if isinstance(rows, Tensor) and isinstance(features, np.ndarray) else rows]
     part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
-    part = part.to(device=device, dtype=torch.float32)
-    if not bool(torch.isfinite(part).all()):
+    return part.to(device=device, dtype=torch.float32)
+
+
+def _finite(part_ND: Tensor) -> Tensor:
+    # The sum of finite numbers of float32 is finite in float64, and sees NaN and infinite ones, in one pass.
+    if not bool(part_ND.sum(dtype=torch.float64).isfinite()):
         raise ValueError("features hold NaN or infinite values; k-NN needs finite ones")
-    return part
+    return part_ND
 
 
 def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Tensor:
     """The bank rows with the largest similarities in float32, int64 (M, c)."""
-    best_Mc = unit_MD.new_empty(len(unit_MD), 0)
-    index_Mc = torch.empty(len(unit_MD), 0, dtype=torch.int64, device=unit_MD.device)
+    parts = unit_MD.split(QUERIES_AT_ONCE)
+    best = [part.new_empty(len(part), 0) for part in parts]
+    index = [torch.empty(len(part), 0, dtype=torch.int64, device=part.device) for part in parts]
     for start in range(0, len(bank_ND), bank_chunk):
-        bank = normalize(_rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device), dim=1)
-        new_Mc, new_index_Mc = _largest(unit_MD @ bank.T, keep)
-        # Earlier rows stand first, and the sort is stable: equal similarities stay in bank order.
-        best_Mc, order = torch.cat([best_Mc, new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
-        index_Mc = torch.cat([index_Mc, new_index_Mc + start], dim=1).gather(1, order)[:, :keep]
-        best_Mc = best_Mc[:, :keep]
-    return index_Mc
+        bank = normalize(_finite(_rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device)), dim=1)
+        for place, part in enumerate(parts):
+            new_Mc, new_index_Mc = _largest(part @ bank.T, keep)
+            # Earlier rows stand first, and the sort is stable: equal similarities stay in bank order.
+            best_Mc, order = torch.cat([best[place], new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
+            index_Mc = torch.cat([index[place], new_index_Mc + start], dim=1)
+            best[place], index[place] = best_Mc[:, :keep], index_Mc.gather(1, order)[:, :keep]
+    return torch.cat(index)
 
 
 def _in_order(bank_ND: Matrix, queries_MD: Tensor, index_Mc: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest of the candidates, (M, k) similarities in float64 and indices, nearest first."""
     index_Mc = index_Mc.to(queries_MD.device).sort(dim=1).values  # equal similarities are to stay in bank order
     exact_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=queries_MD.device)
-    exact_MD = normalize(queries_MD.double(), dim=1)
-    rows_at_once = max(1, 2**24 // (index_Mc.shape[1] * queries_MD.shape[1]))  # 128 MiB of float64
-    for start in range(0, len(exact_MD), rows_at_once):
+    rows_at_once = max(1, 2**20 // (index_Mc.shape[1] * queries_MD.shape[1]))  # 8 MiB of float64: fits a cache
+    for start in range(0, len(index_Mc), rows_at_once):
         rows = slice(start, start + rows_at_once)
-        candidates = _rows(bank_ND, index_Mc[rows].clamp(min=0).flatten(), queries_MD.device).double()
-        candidates_McD = normalize(candidates, dim=1).view(-1, index_Mc.shape[1], exact_MD.shape[1])
-        exact_Mc[rows] = (candidates_McD * exact_MD[rows, None, :]).sum(dim=2)
+        exact_MD1 = normalize(queries_MD[rows].double(), dim=1)[:, :, None]
+        candidates_cD = _rows(bank_ND, index_Mc[rows].clamp(min=0).flatten(), queries_MD.device).double()
+        length_Mc = torch.linalg.vector_norm(candidates_cD, dim=1).clamp(min=1e-12).view(len(exact_MD1), -1)
+        candidates_McD = candidates_cD.view(*length_Mc.shape, -1)
+        exact_Mc[rows] = (candidates_McD @ exact_MD1)[:, :, 0] / length_Mc
     exact_Mc.masked_fill_(index_Mc < 0, float("-inf"))
     if bool(((index_Mc >= 0).sum(dim=1) < k).any()):
         raise ValueError(f"the index gives some images fewer than {k} neighbours: raise nprobe")

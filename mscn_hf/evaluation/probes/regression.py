@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -182,7 +182,11 @@ class LogisticSettings(Protocol):
         facts["left_out_as_difficult"] = int((targets_MK < 0).sum())
         value = map_11point(scores_MK.cpu().numpy(), targets_MK, len(absent))
         interval = map_interval(scores_MK.cpu().numpy(), targets_MK, len(absent), seed=task.seed)
-        whole = {"value": value, "interval": (interval.low, interval.high), "interval_method": interval.method}
+        whole: dict[str, Any] = {
+            "value": value,
+            "interval": (interval.low, interval.high),
+            "interval_method": interval.method,
+        }
         return [dataclasses.replace(common, metric=metric, **whole) for metric in metrics]
 
 
