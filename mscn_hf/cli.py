@@ -81,6 +81,11 @@ def _demo(words: list[str]) -> int:
 
 def _views(words: list[str]) -> int:
     parser = _parser("views")
+    parser.usage = "mscn-hf views --config RECIPE [--out PNG] [--images N] [--field value …]"
+    if not words or words[0] in ("-h", "--help"):
+        from .resources import list_resources
+
+        parser.epilog = f"RECIPE is a YAML file or one of {', '.join(list_resources('recipes'))}"
     parser.add_argument("--out", default="views.png", help="PNG to write (default: %(default)s)")
     parser.add_argument("--images", type=int, help="images shown (default: 3 to 8, fewer if there are many views)")
     args, rest = parser.parse_known_args(words)
@@ -117,9 +122,9 @@ def _sweep(words: list[str]) -> int:
 
 
 def _evaluate(words: list[str]) -> int:
-    from .evaluation import command, suite
+    from .evaluation import command
 
-    return _run("evaluate", suite if words[:1] == ["all"] else command, words)
+    return _run("evaluate", command, words)
 
 
 def _analyze(words: list[str]) -> int:

@@ -140,6 +140,30 @@ class ImageSource:
         """All rows with random access, through the Arrow copy that `datasets` keeps of a local source on disk."""
         return MappedRows(self)
 
+    def labels(self) -> list[Any] | None:
+        """The labels of all rows in stored order, read without the images; None where only whole rows can be read.
+
+        Raises:
+            SourceError: the dataset changed since it was opened.
+        """
+        if self.label_column is None or any(chunk.bytes is None for chunk in self.chunks):
+            return None  # sizes come from the footers of Parquet files, which alone keep columns apart
+        files = {self.split: self.path} if os.path.isfile(self.path) else None
+        column = datasets.load_dataset(
+            "parquet" if files else self.path,
+            self.config_name,
+            data_files=files,
+            revision=self.revision,
+            streaming=True,
+            columns=[self.label_column],  # select_columns would drop the images after they were read
+        )[self.split].with_format("arrow")
+        labels = [label for part in column.iter(10_000) for label in part[self.label_column].to_pylist()]
+        if len(labels) != self.num_rows:
+            raise SourceError(
+                f"dataset {self.name!r} changed while it was opened: {len(labels)} labels for {self.num_rows} rows"
+            )
+        return labels
+
     def _row(self, chunk: int, number: int, record: dict[str, Any]) -> ImageRow:
         data, path = _bytes_and_path(record.get(self.image_column))
         mask, mask_path = _bytes_and_path(record.get(self.mask_column)) if self.mask_column else (None, None)

@@ -1,5 +1,8 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf evaluate PROTOCOL --model … --dataset … --out results.jsonl`; the same through evaluation/run.py."""
+"""`mscn-hf evaluate PROTOCOL --model … --dataset … --out results.jsonl`; the same through evaluation/run.py.
+
+In place of one protocol `all` takes those of `--budget`; see `suite`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 
 from mscn_hf.resources import list_resources
 
+from . import suite
 from .protocols import load_protocol
 from .report import format_table
 from .results import append_results
@@ -18,7 +22,9 @@ from .run_setup import describe_dataset, load_model, open_splits, score_model, s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `run`, shared by the command and the script."""
     protocols = ", ".join(list_resources("protocols"))
-    parser.add_argument("protocol", help=f"{protocols}, or the path of a YAML file")
+    budgets = ", ".join(list_resources("suites"))
+    parser.add_argument("protocol", help=f"{protocols}, the path of a YAML file, or `all`: every protocol of --budget")
+    parser.add_argument("--budget", help=f"of `all`: {budgets}, or the path of a YAML file; small by default")
     parser.add_argument(
         "--model",
         nargs="+",
@@ -61,12 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scores every model under one protocol, appends the Results to `--out` and prints a table.
+    """Scores every model under one protocol, or all of a suite, appends the Results to `--out` and prints a table.
 
     Returns:
-        0, or 2 after a message on stderr where the input was at fault.
+        0, or 2 after a message on stderr where the input was at fault; of a suite see `suite.run`.
     """
+    if args.protocol == "all":
+        return suite.run(args)
     try:
+        if args.budget is not None:
+            raise ValueError(f"--budget {args.budget} is of `all`: evaluate all --budget {args.budget}")
         return _run(args)
     except (ValueError, FileNotFoundError) as error:
         print(f"mscn-hf evaluate: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ import yaml
 
 from mscn_hf.resources import find_resource, list_resources
 
+from .published import source_of
 from .score_table import SHORT_METRIC
 from .settings import DATASET
 from .suite_file import load_suite
@@ -94,7 +95,8 @@ def _opening() -> list[str]:
     return [
         "`mscn-hf evaluate NAME …` runs one of these, `mscn-hf evaluate all --budget small …` those of a budget; a",
         "YAML file of your own works as well. Every choice is made on train or its validation split; test is read",
-        "once, after it. `mscn-hf report results.jsonl` shows own scores beside the published ones.",
+        "once, after it. `mscn-hf report results.jsonl` shows own scores beside the published ones. Data sets,",
+        "caches, several processes and what intervals mean: [evaluation.md](evaluation.md).",
     ]
 
 
@@ -114,7 +116,7 @@ def _papers(rows: Sequence[dict[str, Any]]) -> list[str]:
                 row["dataset"],
                 _metric(row["metric"]),
                 f"{row['value']:.1f}",
-                f"{row['paper']}, {row['table']}",
+                source_of(row),
             ]
         )
     return [*_markdown_table(table), ""]

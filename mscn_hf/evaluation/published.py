@@ -16,7 +16,9 @@ from .protocols import load_protocol
 from .results import Result
 from .score_plots import Dots, name_rows, new_figure, save_figure
 from .score_table import SHORT_METRIC, aligned, percent, short_name
-from .settings import Protocol
+from .settings import UNVERIFIED, Protocol
+
+NOT_VERIFIED = "not verified against the paper"
 
 
 @dataclass
@@ -92,7 +94,7 @@ def format_published(results: Sequence[Result]) -> str:
     for comparison in compare_with_papers(results):
         lines = [(own.result.value, [own.name, "own", percent(own.result)]) for own in comparison.own]
         for row in comparison.published:
-            lines.append((row["value"] / 100, [str(row["model"]), _source(row), f"{row['value']:.1f}"]))
+            lines.append((row["value"] / 100, [str(row["model"]), source_of(row), f"{row['value']:.1f}"]))
         ordered = [cells for _, cells in sorted(lines, key=lambda line: -line[0])]
         blocks.append(aligned([[comparison.title, "from", "%"], *ordered]))
     return "\n\n".join(blocks)
@@ -101,6 +103,8 @@ def format_published(results: Sequence[Result]) -> str:
 def plot_published(results: Sequence[Result], path: str | os.PathLike[str]) -> bool:
     """A panel for each comparison: own scores with intervals, published ones as diamonds, best first.
 
+    A published score that was not verified is a hollow diamond.
+
     Returns:
         whether there was anything to compare; without it no picture is written.
     """
@@ -108,7 +112,7 @@ def plot_published(results: Sequence[Result], path: str | os.PathLike[str]) -> b
     if not comparisons:
         return False
     heights = [len(c.own) + len(c.published) for c in comparisons]
-    figure, panels = new_figure(8.0, 0.5 + sum(0.8 + 0.27 * height for height in heights), heights)
+    figure, panels = new_figure(8.5, 0.5 + sum(0.8 + 0.27 * height for height in heights), heights)
     for axes, comparison in zip(panels, comparisons, strict=True):
         _draw_comparison(axes, comparison)
     save_figure(figure, path, 130)
@@ -126,13 +130,16 @@ def _draw_comparison(axes: Any, comparison: Comparison) -> None:
             label, fill = ("own, other settings *", "white") if entry.departures else ("own", "C0")
             dots.results([entry.result], place, label, color="C0", mfc=fill, ms=6)
         else:
-            names.append(f"{entry['model']}  ({_source(entry)})")
-            dots.published(value, place, "published")
+            names.append(f"{entry['model']}  ({entry['paper']}, {entry['table']})")
+            doubtful = bool(entry.get(UNVERIFIED))
+            label = "published, not\nverified against\nthe paper" if doubtful else "published"
+            dots.published(value, place, label, hollow=doubtful)
     name_rows(axes, names, fontsize=8)
     axes.set_xlabel("%", fontsize=8)
     axes.set_title(comparison.title, fontsize=10, loc="left")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _source(row: dict[str, Any]) -> str:
-    return f"{row['paper']}, {row['table']}"
+def source_of(row: dict[str, Any]) -> str:
+    """Where a row of `papers` is from: `MSN, low-shot`, and that it was not verified where that is so."""
+    return f"{row['paper']}, {row['table']}" + (f"; {NOT_VERIFIED}" if row.get(UNVERIFIED) else "")

@@ -8,25 +8,33 @@ import dataclasses
 import datetime
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 
 from mscn_hf.data.source import ImageSource, SourceError
 
+from .cache import file_hash
 from .dataset_file import DatasetFile, find_dataset
 from .encoder import FrozenEncoder, text_hash
 from .loading import load_encoder
 from .probe import evaluate_encoder
 from .results import Result
+from .robustness.settings import HeadProtocol
 from .settings import Protocol
 from .task import ExtractOptions
 
+T = TypeVar("T")
+
 # Sets of test images alone often lie in a split called train. It is not trained on as well.
 NO_TRAIN = "none beside the test split"
+# Settings of any kind of protocol that name files: what these hold can change under the same name.
+FILE_FIELDS = ("lists", "subset_list", "class_map", "folder_map", "classes")
 
 
 @dataclass
@@ -55,15 +63,31 @@ class Splits:
             raise self.no_train or SourceError(f"dataset {self.dataset.dataset!r} has no train split")
         return self.train or self.test
 
-    def facts(self, name: str, settings: Protocol) -> dict[str, Any]:
-        """What Results keep of the data set, and under `asked` a hash of the protocol and the images asked for.
+    def asked(self, name: str, settings: Protocol, encoder: FrozenEncoder) -> str:
+        """A hash of all that fixes a score but its seed and limits; Results keep it under `asked`.
 
-        By it a suite knows its own Results again: a protocol may give several under names of their own, and a folder
-        of images can change under its name.
+        By it a suite knows its own Results again: a protocol may give several under names of their own, while images,
+        lists and a model's configuration can change under theirs.
+
+        Raises:
+            ValueError: pictures that the protocol itself names cannot be opened.
         """
         sources = (self.train if settings.needs_train else None, self.validation, self.test)
-        images = [None if source is None else [source.fingerprint, source.split] for source in sources]
-        return {**self.dataset.facts(), "asked": text_hash([name, settings.facts(), images])[:16]}
+        images = [None if s is None else [s.fingerprint, s.modified, s.split] for s in sources]
+        where = [self.test.name, self.test.config_name, self.test.revision]
+        own = settings.inputs() if isinstance(settings, HeadProtocol) else []
+        files = [file_hash(path) for path in named_files(settings)]
+        return text_hash([name, settings.facts(), encoder.identity(), where, images, own, files])[:16]
+
+
+def named_files(settings: Protocol) -> list[Path]:
+    """The files that a protocol's settings name, missing ones left out: the protocol says so when it runs."""
+    found: list[Path] = []
+    for name in FILE_FIELDS:
+        value = getattr(settings, name, None)
+        paths = [path for group in value.values() for path in group] if isinstance(value, dict) else [value]
+        found += [Path(path) for path in paths if isinstance(path, str) and Path(path).is_file()]
+    return found
 
 
 @dataclass
@@ -73,6 +97,45 @@ class RunSetup:
     process: PartialState
     device: torch.device
     options: ExtractOptions
+
+    def agree(self, work: Callable[[], T]) -> T:
+        """What `work` gives here, once every process has done it; where one fails, all do.
+
+        A process that went on alone would wait in the next exchange for ever, or take part in another one.
+
+        Raises:
+            ValueError: the input was at fault, in this process (then its own error) or in another one.
+            RuntimeError: anything else went wrong in one of several processes.
+        """
+        try:
+            value, failure = work(), None
+        except Exception as error:
+            value, failure = None, error
+        if self.process.num_processes > 1:
+            told = [None if failure is None else (_can_be_mended(failure), f"{type(failure).__name__}: {failure}")]
+            failed = [(rank, *said) for rank, said in enumerate(gather_object(told)) if said is not None]
+            if not all(mended for _, mended, _ in failed):
+                raise RuntimeError("; ".join(f"process {rank}: {text}" for rank, _, text in failed)) from failure
+            if failed and failure is None:
+                raise ValueError(f"process {failed[0][0]} could not go on: {failed[0][2]}")
+        if failure is not None:
+            raise failure
+        return value  # type: ignore[return-value]
+
+    def from_main(self, work: Callable[[], T]) -> T:
+        """What `work` gives on the first process, which alone does it; raises as `agree` does."""
+        value = self.agree(lambda: work() if self.process.is_main_process else None)
+        if self.process.num_processes > 1:
+            value = broadcast_object_list([value])[0]
+        return value  # type: ignore[return-value]
+
+    def all_same(self, value: str) -> bool:
+        """Whether every process brings the same text."""
+        return self.process.num_processes == 1 or len(set(gather_object([value]))) == 1
+
+
+def _can_be_mended(error: Exception) -> bool:
+    return isinstance(error, ValueError | OSError)
 
 
 def set_up(args: argparse.Namespace) -> RunSetup:
@@ -85,12 +148,10 @@ def set_up(args: argparse.Namespace) -> RunSetup:
         raise ValueError("--benchmark_id and --task_id go together")
     if Path(args.out).is_dir():
         raise ValueError(f"--out {args.out} is a folder; give a file, for example {Path(args.out) / 'results.jsonl'}")
+    asked = usable_device(args.device) if args.device else None
     # Rank 0 may fit a probe for long while the others wait for the next extraction.
     use_cpu = args.device == "cpu" or not torch.cuda.is_available()
     process = PartialState(cpu=use_cpu, timeout=datetime.timedelta(hours=12))
-    device = torch.device(args.device) if args.device else process.device
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device {args.device}: no CUDA device can be used here")
     options = ExtractOptions(
         args.cache_dir,
         args.batch_size,
@@ -99,7 +160,22 @@ def set_up(args: argparse.Namespace) -> RunSetup:
         args.max_test_images,
         progress=process.is_main_process,
     )
-    return RunSetup(process, device, options)
+    return RunSetup(process, asked or process.device, options)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name such as `cuda`, `cuda:1` or `cpu`.
+
+    Raises:
+        ValueError: there is no such kind of device, or none of it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend raises one of its own
+        said = next(iter(str(error).splitlines()), "")
+        raise ValueError(f"--device {name}: no such device can be used here ({said})") from error
+    return device
 
 
 def open_splits(dataset: DatasetFile) -> Splits:
@@ -151,6 +227,7 @@ def score_model(
 ) -> list[Result]:
     """One encoder's Results under the protocol `name`, as `mscn-hf evaluate` keeps them; see `evaluate_encoder`."""
     as_command = sys.argv[1:2] == ["evaluate"]  # else evaluation/run.py
+    asked = splits.asked(name, settings, encoder)  # before: files may change while hours pass
     results = evaluate_encoder(
         encoder,
         splits.train_for(settings),
@@ -165,5 +242,7 @@ def score_model(
         benchmark=(args.benchmark_id, args.task_id),
     )
     for result in results:
-        result.settings |= splits.facts(name, settings)
+        if result.dataset == splits.test.name:  # a protocol may bring pictures of its own
+            result.settings |= splits.dataset.facts()
+        result.settings["asked"] = asked
     return results

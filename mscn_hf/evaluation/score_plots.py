@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .results import Result
-from .score_table import MOST_COLUMNS, arrange, short_names
+from .score_table import SHORT_METRIC, arrange, main_results, score_name, short_names
+
+MOST_TOGETHER = 3  # kinds of dots on one line
+MOST_BARS = 12
 
 
 @dataclass
@@ -30,87 +34,119 @@ class PlotRow:
     paper: float | None = None
 
 
-def plot_rows(
-    rows: Sequence[PlotRow], path: str | os.PathLike[str], title: str, metric: str = "top1_accuracy"
-) -> None:
+def plot_rows(rows: Sequence[PlotRow], path: str | os.PathLike[str], title: str) -> None:
     """A line for each network: a dot with its interval for each protocol and seed, saved as a picture.
 
+    With more than `MOST_TOGETHER` protocols each has a panel of its own, since dots of many kinds on one line cannot
+    be told apart.
+
     Raises:
-        ValueError: no row holds a Result of `metric`.
+        ValueError: no row holds a Result.
     """
-    protocols = list(dict.fromkeys(r.protocol for row in rows for r in row.scores if r.metric == metric))
-    if not protocols:
-        raise ValueError(f"no Result with the metric {metric!r} to plot")
+    kinds = list(dict.fromkeys((r.protocol, r.metric) for row in rows for r in row.scores))
+    if not kinds:
+        raise ValueError("no Result to plot")
+    if len(kinds) > MOST_TOGETHER:
+        _plot_panels(rows, kinds, path, title)
+        return
     figure, axes = new_figure(7.5, 1.3 + 0.42 * len(rows))
     dots = Dots(axes)
+    step = min(0.36, 0.72 / len(kinds))
     for position, row in enumerate(rows):
-        for number, protocol in enumerate(protocols):
-            place = position + (number - (len(protocols) - 1) / 2) * 0.36
-            color = f"C{number}"
-            dots.results(_chosen(row.scores, protocol, metric), place, protocol, color=color, ms=5)
-            label = f"{protocol}, random weights"
-            dots.results(_chosen(row.baseline, protocol, metric), place, label, color=color, mfc="white", ms=4)
+        for number, kind in enumerate(kinds):
+            place = position + (number - (len(kinds) - 1) / 2) * step
+            color, label = f"C{number}", score_name(*kind)
+            dots.results(_chosen(row.scores, kind), place, label, color=color, ms=5)
+            label = f"{label}, random weights"
+            dots.results(_chosen(row.baseline, kind), place, label, color=color, mfc="white", ms=4)
         if row.paper is not None:
             dots.published(row.paper, position, "paper, full size")
     name_rows(axes, [row.name for row in rows])
-    axes.set_xlabel("top-1 accuracy (%)" if metric == "top1_accuracy" else f"{metric} (%)")
+    axes.set_xlabel("top-1 accuracy (%)" if {metric for _, metric in kinds} == {"top1_accuracy"} else "%")
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path, 130)
 
 
-def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric: str = "top1_accuracy") -> None:
+def _plot_panels(
+    rows: Sequence[PlotRow], kinds: Sequence[tuple[str, str]], path: str | os.PathLike[str], title: str
+) -> None:
+    papers = any(row.paper is not None for row in rows)
+    count, across = len(kinds) + papers, 3
+    down = -(-count // across)
+    longest = max(len(row.name) for row in rows)
+    figure, grid = new_grid(6.6 + 0.07 * longest, 0.7 + down * (0.55 + 0.21 * len(rows)), down, across)
+    panels = list(grid.flat)
+    for axes, kind in zip(panels, kinds):
+        dots = Dots(axes)
+        for position, row in enumerate(rows):
+            dots.results(_chosen(row.scores, kind), position, "trained", color="C0", ms=4)
+            dots.results(_chosen(row.baseline, kind), position, "random weights", color="C0", mfc="white", ms=4)
+        axes.set_title(textwrap.fill(score_name(*kind), 32), fontsize=8.5, loc="left")
+    if papers:
+        axes = panels[len(kinds)]
+        for position, row in enumerate(rows):
+            if row.paper is not None:
+                Dots(axes).published(row.paper, position, "paper")
+        axes.set_title("paper, full size", fontsize=8.5, loc="left")
+    for axes in panels[:count]:
+        name_rows(axes, [row.name for row in rows], fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    figure.suptitle(
+        f"{title} (%; hollow: random weights)" if any(r.baseline for r in rows) else f"{title} (%)", size=10
+    )
+    save_figure(figure, path, 130)
+
+
+def plot_scores(results: Sequence[Result], path: str | os.PathLike[str], metric: str | None = None) -> None:
     """A bar for each model and protocol with its interval, saved as a PNG (or whatever the suffix says).
 
-    With more than `MOST_COLUMNS` protocols: a line for each of them and a dot for each model.
+    With more than `MOST_BARS`: a line for each model, a panel for each protocol.
+
+    Args:
+        results: of one or several models.
+        path: file to write.
+        metric: the one to draw; None: of each protocol the first of its metrics, see `main_results`.
 
     Raises:
-        ValueError: no Result carries `metric`.
+        ValueError: no Result, or none that carries `metric`.
     """
-    results = [result for result in results if result.metric == metric]
+    results = main_results(results) if metric is None else [r for r in results if r.metric == metric]
     if not results:
-        raise ValueError(f"no Result with the metric {metric!r} to plot")
-    rows, columns, cells = arrange(results)
-    if len(columns) > MOST_COLUMNS:
-        _plot_many(rows, columns, cells, path)
+        raise ValueError("no Result to plot" if metric is None else f"no Result with the metric {metric!r} to plot")
+    models, columns, cells = arrange(results)
+    datasets = "; ".join(sorted({f"{Path(r.dataset).name}, {r.split}" for r in results}))
+    if len(models) * len(columns) > MOST_BARS:
+        lines = []
+        for model, name in zip(models, short_names(models), strict=True):
+            own = [(column, cells[model, column]) for column in columns if (model, column) in cells]
+            # On several data sets the columns say which: one panel is of one of them.
+            lines.append(PlotRow(name, [replace(r, protocol=c.removesuffix(_metric_of(r))) for c, r in own]))
+        plot_rows(lines, path, datasets)
         return
-    width = 0.8 / len(rows)
-    figure, axes = new_figure(max(4.5, 1.6 + 1.1 * len(rows) * len(columns)), 3.6)
-    for number, (row, name) in enumerate(zip(rows, short_names(rows), strict=True)):
-        found = [(position, cells[row, column]) for position, column in enumerate(columns) if (row, column) in cells]
-        places = [position + (number - (len(rows) - 1) / 2) * width for position, _ in found]
+    width = 0.8 / len(models)
+    figure, axes = new_figure(max(4.5, 1.6 + 1.1 * len(models) * len(columns)), 3.6)
+    for number, (model, name) in enumerate(zip(models, short_names(models), strict=True)):
+        found = [(position, cells[model, c]) for position, c in enumerate(columns) if (model, c) in cells]
+        places = [position + (number - (len(models) - 1) / 2) * width for position, _ in found]
         heights, below, above = _percent_with_errors([result for _, result in found])
         bars = axes.bar(places, heights, 0.92 * width, label=name, yerr=(below, above), capsize=3, ecolor="0.25")
         axes.bar_label(bars, [f"{height:.1f}" for height in heights], padding=3, fontsize=8)
     axes.set_xticks(range(len(columns)), columns)
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel("accuracy (%)" if all(r.metric.endswith("accuracy") for r in results) else "%")
     axes.set_ylim(0, min(112.0, 1.18 * max(100 * (r.interval[1] if r.interval else r.value) for r in results) + 2))
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.grid(True, color="0.9")
     axes.set_axisbelow(True)
-    datasets = sorted({f"{Path(r.dataset).name}, {r.split}" for r in results})
-    axes.set_title("; ".join(datasets), fontsize=10)
+    axes.set_title(datasets, fontsize=10)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path, 150)
 
 
-def _plot_many(
-    models: Sequence[str],
-    scores: Sequence[str],
-    cells: dict[tuple[str, str], Result],
-    path: str | os.PathLike[str],
-) -> None:
-    figure, axes = new_figure(8.0, 1.0 + 0.32 * len(scores))
-    dots = Dots(axes)
-    for position, score in enumerate(scores):
-        for number, (model, name) in enumerate(zip(models, short_names(models), strict=True)):
-            found = [cells[model, score]] if (model, score) in cells else []
-            place = position + (number - (len(models) - 1) / 2) * 0.6 / len(models)
-            dots.results(found, place, name, color=f"C{number}", ms=4)
-    name_rows(axes, scores, fontsize=8)
-    axes.set_xlabel("%")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    save_figure(figure, path, 130)
+def _metric_of(result: Result) -> str:
+    return f" {SHORT_METRIC.get(result.metric, result.metric)}"
 
 
 class Dots:
@@ -127,9 +163,9 @@ class Dots:
             values, below, above = _percent_with_errors(results)
             self._draw(values, places, (below, above), label, marker="o", elinewidth=1.2, **style)
 
-    def published(self, value: float, place: float, label: str) -> None:
+    def published(self, value: float, place: float, label: str, hollow: bool = False) -> None:
         """A published score, in percent."""
-        self._draw([value], [place], None, label, marker="D", color="0.25", ms=5)
+        self._draw([value], [place], None, label, marker="D", color="0.25", mfc="white" if hollow else "0.25", ms=5)
 
     def _draw(self, values: list[float], places: list[float], errors: Any, label: str, **style: Any) -> None:
         shown = None if label in self.labels else label
@@ -139,11 +175,7 @@ class Dots:
 
 def new_figure(width: float, height: float, panels: Sequence[int] | None = None) -> tuple[Any, Any]:
     """A figure and its axes; `panels` gives relative heights of several below one another (axes in a list)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     if panels is None:
         return pyplot.subplots(figsize=(width, height), layout="constrained")
     figure, axes = pyplot.subplots(
@@ -152,13 +184,25 @@ def new_figure(width: float, height: float, panels: Sequence[int] | None = None)
     return figure, list(axes[:, 0])
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
-    """Saves and closes; the folder is made if it is missing."""
+def new_grid(width: float, height: float, down: int, across: int) -> tuple[Any, Any]:
+    """A figure and an array of axes (down, across) that share what is written at their left."""
+    return _pyplot().subplots(down, across, figsize=(width, height), layout="constrained", squeeze=False, sharey=True)
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
+    """Saves and closes; the folder is made if it is missing."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
-    pyplot.close(figure)
+    _pyplot().close(figure)
 
 
 def name_rows(axes: Any, names: Sequence[str], **style: Any) -> None:
@@ -170,8 +214,8 @@ def name_rows(axes: Any, names: Sequence[str], **style: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _chosen(results: Sequence[Result], protocol: str, metric: str) -> list[Result]:
-    return [r for r in results if r.protocol == protocol and r.metric == metric]
+def _chosen(results: Sequence[Result], kind: tuple[str, str]) -> list[Result]:
+    return [r for r in results if (r.protocol, r.metric) == kind]
 
 
 def _percent_with_errors(results: Sequence[Result]) -> tuple[list[float], list[float], list[float]]:

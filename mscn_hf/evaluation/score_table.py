@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .results import Result
 
@@ -21,17 +22,41 @@ SHORT_METRIC = {
 MOST_COLUMNS = 8
 
 
+def main_results(results: Sequence[Result]) -> list[Result]:
+    """The one score by which each protocol is known: its first metric, in their order.
+
+    The first is that of the protocol's `metrics` which the Results have (a metric is left out where it says nothing:
+    top-5 of five classes). Of ImageNet-C's kind the mean over corruptions is kept, the single corruptions are not.
+    """
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for r in results:
+        if not any(r.protocol.endswith(f" {name}") for name in r.settings.get("corruptions", ())):
+            where = (r.dataset, r.dataset_config, r.split, r.model, r.model_revision, r.seed, r.protocol)
+            groups.setdefault(where, []).append(r)
+    kept: set[int] = set()
+    for group in groups.values():
+        found = list(dict.fromkeys(r.metric for r in group))
+        order = [metric for metric in group[-1].settings.get("metrics", ()) if metric in found] or found
+        kept.update(id(r) for r in group if r.metric == order[0])
+    return [r for r in results if id(r) in kept]
+
+
+def score_name(protocol: str, metric: str) -> str:
+    """`linear`, or `transfer, mean per class`: the metric is named where it is not the usual top-1."""
+    return protocol if metric == "top1_accuracy" else f"{protocol}, {SHORT_METRIC.get(metric, metric)}"
+
+
 def format_table(results: Sequence[Result]) -> str:
     """A plain text table: a row for each model, a column for each protocol and metric, in percent with intervals.
 
     Where one model was scored under several seeds each seed has a row; of several Results for one cell the last one
-    counts; where Results are of several datasets or splits the columns say which. With more than `MOST_COLUMNS` the
-    table lies on its side.
+    counts; where Results are of several datasets or splits the columns say which. With more than `MOST_COLUMNS`, and
+    fewer models than columns, the table lies on its side.
     """
     if not results:
         return "no results"
     rows, columns, cells = arrange(results)
-    if len(columns) > MOST_COLUMNS:
+    if len(columns) > max(MOST_COLUMNS, len(rows)):
         return format_by_protocol(results)
     lines = [["model", *columns]]
     for row in rows:

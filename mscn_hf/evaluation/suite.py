@@ -4,15 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mscn_hf.resources import list_resources
-
-from . import command
 from .dataset_file import find_dataset
 from .encoder import FrozenEncoder
 from .results import Result, append_results, read_results
@@ -24,13 +20,6 @@ from .suite_file import SuiteEntry, load_suite
 logger = logging.getLogger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `mscn-hf evaluate`, and the suite."""
-    command.add_arguments(parser)
-    budgets = ", ".join(list_resources("suites"))
-    parser.add_argument("--budget", default="small", help=f"{budgets}, or the path of a YAML file (default: small)")
-
-
 @dataclass
 class SuiteRun:
     """What becomes of a suite.
@@ -38,7 +27,7 @@ class SuiteRun:
     Attributes:
         args: the words of the command.
         setup: device and options.
-        before: Results that the file held at the start.
+        before: Results that the file held at the start; on the first process only, which decides what they spare.
         splits: opened data sets by name (None: the command's), or why one could not be opened.
         results: new ones and those that were there already, in order.
         failures: (what, reason).
@@ -84,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     """Scores every model under every protocol of the suite, appends Results to `--out` and prints one table.
 
     A protocol that cannot be run on a data set is passed over, with the reason; what `--out` holds already for the
-    same weights, data and settings is not scored again, so that a suite that was stopped goes on.
+    same model, data and settings is not scored again, so that a suite that was stopped goes on. Under several
+    processes the first one reads `--out`, and before each score all agree whether it is made.
 
     Returns:
         0; 1 if a protocol could not be run; 2 after a message on stderr where the input was at fault.
@@ -93,15 +83,15 @@ def run(args: argparse.Namespace) -> int:
         RuntimeError: a protocol failed on the way under several processes.
     """
     try:
-        entries = load_suite(args.budget)
-        suite = SuiteRun(args, set_up(args), read_results(args.out) if Path(args.out).exists() else [])
-        own = suite.open(None)
-        if own.train is None and all(entry.settings.needs_train for entry in entries if not entry.datasets):
-            raise own.no_train or ValueError(f"{args.dataset} has no train split")
-    except (ValueError, FileNotFoundError) as error:
+        setup = set_up(args)
+        entries = setup.agree(lambda: load_suite(args.budget or "small"))
+        main = setup.process.is_main_process
+        before = setup.agree(lambda: read_results(args.out) if main and Path(args.out).exists() else [])
+        suite = SuiteRun(args, setup, before)
+        setup.agree(lambda: _check_own(suite, entries))
+    except (ValueError, OSError) as error:
         print(f"mscn-hf evaluate: {error}", file=sys.stderr)
         return 2
-    suite.setup.process.wait_for_everyone()  # nothing is appended before everyone has read
     for model in args.model:
         _run_model(suite, entries, model)
     if suite.setup.process.is_main_process:
@@ -112,9 +102,15 @@ def run(args: argparse.Namespace) -> int:
     return 1 if suite.failures else 0
 
 
+def _check_own(suite: SuiteRun, entries: list[SuiteEntry]) -> None:
+    own = suite.open(None)
+    if own.train is None and all(entry.settings.needs_train for entry in entries if not entry.datasets):
+        raise own.no_train or ValueError(f"{suite.args.dataset} has no train split")
+
+
 def _run_model(suite: SuiteRun, entries: list[SuiteEntry], model: str) -> None:
     try:
-        encoder = load_model(suite.args, model, suite.setup.device)
+        encoder = suite.setup.agree(lambda: load_model(suite.args, model, suite.setup.device))
     except (ValueError, OSError) as error:
         suite.failed(f"every protocol of {model}", error)
         return
@@ -126,14 +122,21 @@ def _run_model(suite: SuiteRun, entries: list[SuiteEntry], model: str) -> None:
 
 def _run_entry(suite: SuiteRun, entry: SuiteEntry, encoder: FrozenEncoder, dataset: str | None) -> None:
     what = f"{entry.name} of {encoder.name}" + (f" on {dataset}" if dataset else "")
-    try:
+
+    def prepare() -> tuple[Splits, Protocol, str]:
         splits = suite.open(dataset)
         settings = entry.settings.for_dataset(splits.dataset.metrics, splits.dataset.held_out)
         splits.train_for(settings)
+        return splits, settings, splits.asked(entry.name, settings, encoder)
+
+    try:
+        splits, settings, asked = suite.setup.agree(prepare)
+        if not suite.setup.all_same(asked):
+            raise ValueError("the processes see other weights, images or files than one another")
     except (ValueError, OSError) as error:
         suite.failed(what, error)
         return
-    results = find_scored(suite.before, entry.name, settings, encoder, splits, suite.setup, suite.args.seed)
+    results = suite.setup.from_main(lambda: find_scored(suite.before, asked, encoder, suite.setup, suite.args.seed))
     if results:
         suite.say(f"{what}: {suite.args.out} holds it for these weights and settings")
         suite.results.extend(results)
@@ -151,33 +154,21 @@ def _run_entry(suite: SuiteRun, entry: SuiteEntry, encoder: FrozenEncoder, datas
         suite.failed(what, error)
         encoder.model.requires_grad_(False).eval()
         return
-    append_results(suite.args.out, results)
+    suite.setup.agree(lambda: append_results(suite.args.out, results))
     suite.appended += len(results)
     suite.results.extend(results)
 
 
-def find_scored(
-    results: list[Result],
-    name: str,
-    settings: Protocol,
-    encoder: FrozenEncoder,
-    splits: Splits,
-    setup: RunSetup,
-    seed: int,
-) -> list[Result]:
-    """The Results of this very score: protocol, settings, weights, input, data set, splits and seed are the same."""
-    test, options = splits.test, setup.options
-    where = (encoder.name, encoder.revision, seed, test.name, test.config_name, test.revision, test.split)
+def find_scored(results: list[Result], asked: str, encoder: FrozenEncoder, setup: RunSetup, seed: int) -> list[Result]:
+    """The Results of this very score: the model by name and weights, `Splits.asked`, limits and seed are the same."""
+    options = setup.options
     limits = {"max_train_images": options.max_train_images, "max_test_images": options.max_test_images}
-    asked = splits.facts(name, settings)["asked"]
-    preprocessing = json.loads(json.dumps(encoder.preprocessing))
     found: dict[tuple[str, str], Result] = {}
     for r in results:
         if (
-            (r.model, r.model_revision, r.seed, r.dataset, r.dataset_config, r.dataset_revision, r.split) == where
+            (r.model, r.model_revision, r.seed) == (encoder.name, encoder.revision, seed)
             # What a kind of protocol does not keep it does not use: a ready classifier sees no train images.
             and all(r.settings.get(key, value) == value for key, value in limits.items())
-            and r.settings.get("preprocessing", preprocessing) == preprocessing
             and r.settings.get("asked") == asked
         ):
             found[r.protocol, r.metric] = r

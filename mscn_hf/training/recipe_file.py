@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from transformers import HfArgumentParser
 
-from mscn_hf.resources import find_resource
+from mscn_hf.resources import find_resource, list_resources
 from mscn_hf.views.recipe import ViewRecipe
 
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
@@ -47,7 +47,8 @@ def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) ->
         document: content of the recipe, where it is not to be read from the file that `--config` names.
 
     Raises:
-        ValueError: an unknown key (the nearest known one is named), or a value that a field refuses.
+        ValueError: no recipe, one without views, an unknown key (the nearest known one is named), or a value that a
+            field refuses.
         FileNotFoundError: no such recipe.
     """
     config, overrides = _split(argv)
@@ -70,6 +71,10 @@ def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) ->
         else:
             flags += [f"--{name}", *values]
     views = {key: document.pop(key) for key in VIEW_KEYS if key in document}
+    if "views" not in views:
+        names = ", ".join(list_resources("recipes"))
+        no_recipe = f"name a recipe: --config RECIPE, a YAML file or one of {names}"
+        raise ValueError(f"recipe {config!r} has no views" if config else no_recipe)
     mappings = {name: as_mapping(name, document.pop(name)) for name in MAPPINGS if name in document}
     _refuse_conflicts({*document, *(key.replace("-", "_") for key, _ in overrides)}, document, overrides)
     parser = HfArgumentParser(KINDS, allow_abbrev=False)  # type: ignore[arg-type]

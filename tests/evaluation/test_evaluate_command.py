@@ -2,6 +2,8 @@
 import argparse
 import random
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from datasets import Value
 from small_data import ListSource, noisy_images, write_parquet
 
+from mscn_hf.cli import main
 from mscn_hf.evaluation.command import add_arguments, run
 from mscn_hf.evaluation.features import load_encoder
 from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
@@ -194,11 +197,30 @@ def test_protocols_that_ship_load_and_mistakes_are_named(tmp_path, capsys, image
             load_protocol(str(path))
 
 
-def test_the_script_takes_the_same_arguments():
-    import importlib.util
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "xpu:7"])
+def test_a_device_that_is_not_there(device, image_folder, tmp_path, capsys):
+    words = ["--model", "pixels", "--dataset", str(image_folder), "--out", str(tmp_path / "r.jsonl")]
+    assert main(["evaluate", "knn", *words, "--device", device]) == 2
+    assert f"--device {device}: no such device can be used here" in capsys.readouterr().err
 
+
+def test_a_budget_can_stand_before_all(image_folder, tmp_path, capsys):
+    words = ["--model", "pixels", "--dataset", str(image_folder), "--out", str(tmp_path / "r.jsonl")]
+    assert main(["evaluate", "--budget", "smal", "all", *words]) == 2
+    assert "nearest name is 'small'" in capsys.readouterr().err
+    assert main(["evaluate", "knn", "--budget", "small", *words]) == 2
+    assert "evaluate all --budget small" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["evaluate", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "`all`: every protocol of --budget" in printed and "full, papers, small" in printed
+
+
+@pytest.mark.parametrize(("protocol", "message"), [("all", "nearest name is 'small'"), ("knn", "is of `all`")])
+def test_the_script_is_the_command(protocol, message, image_folder, tmp_path, capsys, monkeypatch):
     script = Path(__file__).parents[2] / "evaluation" / "run.py"
-    spec = importlib.util.spec_from_file_location("evaluation_run_script", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.add_arguments is add_arguments and module.run is run
+    words = [protocol, "--budget", "smal", "--model", "pixels", "--dataset", image_folder, "--out", tmp_path / "r"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (script, *words)])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(script), run_name="__main__")
+    assert message in capsys.readouterr().err

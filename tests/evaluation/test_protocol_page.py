@@ -14,6 +14,15 @@ def test_the_page_is_what_the_files_say():
     assert PAGE.read_text(encoding="utf-8") == protocol_page.protocol_page(), f"run: {protocol_page._MARK}"
 
 
+def test_what_was_not_verified_says_so():
+    (line,) = (
+        line
+        for line in protocol_page.protocol_page().splitlines()
+        if line.startswith("| MSN ViT-L/7") and "57.1" in line
+    )
+    assert line == "| MSN ViT-L/7 | imagenet-1k | top-1 | 57.1 | MSN, low-shot; not verified against the paper |"
+
+
 @pytest.mark.parametrize("name", list_resources("protocols"))
 def test_every_protocol_says_what_it_is_and_loads(name):
     head = protocol_page.read_head(name)

@@ -71,7 +71,8 @@ def test_other_settings_and_parts_of_splits_are_said():
     (found,) = compare_with_papers([odd])
     assert found.own[0].name == "mine (other k, max_test_images)"
     assert changed_settings(result(settings={**SETTINGS, "metrics": []}), PROTOCOL) == []
-    assert changed_settings(result(settings={}), PROTOCOL) == ["k", "temperature"]
+    # A file that says nothing of a setting may have had another one.
+    assert changed_settings(result(settings={}), PROTOCOL) == [name for name in PROTOCOL.facts() if name != "metrics"]
     assert changed_settings(result(settings={**SETTINGS, "temperature": 0.1}), PROTOCOL) == ["temperature"]
 
 
@@ -89,6 +90,28 @@ def test_table_is_ordered_from_best_to_worst():
     assert first.splitlines()[3].split() == ["mine", "own", "68.0", "[67.0,", "69.0]"]
     assert second.splitlines()[0].startswith("knn, imagenet-1k, top-5")
     assert format_published([result(dataset="mine")]) == ""
+
+
+def test_what_was_not_verified_says_so(tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    doubtful = KNNSettings(papers=[row(66.0), row(70.5, model="bigger net", unverified=True)])
+    monkeypatch.setattr(published, "load_protocol", lambda name: (name, doubtful))
+    lines = format_published([result()]).splitlines()
+    assert [line for line in lines if "not verified against the paper" in line] == [lines[2]]
+    assert lines[2].startswith("bigger net")
+    monkeypatch.setattr(pyplot, "close", lambda *_: None)
+    assert plot_published([result()], tmp_path / "p.png")
+    fills = {
+        " ".join(c.get_label().split()): c.lines[0].get_markerfacecolor() for c in pyplot.gcf().axes[0].containers
+    }
+    assert fills["published, not verified against the paper"] == "white" != fills["published"]
+
+
+@pytest.mark.parametrize("wrong", [{"unverified": "yes"}, {"note": "read somewhere"}])
+def test_rows_of_papers_are_checked(wrong):
+    with pytest.raises(ValueError, match="each of papers needs exactly the keys"):
+        KNNSettings(papers=[row(66.0, **wrong)])
 
 
 def test_picture(tmp_path):

@@ -6,6 +6,7 @@ from PIL import Image
 
 from mscn_hf.evaluation.report import format_table, plot_scores
 from mscn_hf.evaluation.results import Result
+from mscn_hf.evaluation.score_table import main_results
 from mscn_hf.evaluation.scores import classes_of, match_test_labels, topk_correct
 
 
@@ -44,6 +45,36 @@ def test_plot_draws_bars(tmp_path):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
     with pytest.raises(ValueError, match="'top5_accuracy'"):
         plot_scores([result()], tmp_path / "none.png", metric="top5_accuracy")
+
+
+def test_each_protocol_is_known_by_its_first_metric(tmp_path):
+    metrics = {"metrics": ["mean_corruption_error", "top1_accuracy"], "corruptions": ["fog"]}
+    results = [
+        result(metric="top5_accuracy", settings={"metrics": ["top1_accuracy", "top5_accuracy"]}),
+        result(settings={"metrics": ["top1_accuracy", "top5_accuracy"]}),
+        result("b", metric="top5_accuracy", settings={"metrics": ["top1_accuracy", "top5_accuracy"]}),
+        result(protocol="c", settings=metrics),
+        result(protocol="c fog", settings=metrics),
+        result(protocol="c", metric="mean_corruption_error", settings=metrics),
+        result(protocol="mine", metric="map_11point"),
+    ]
+    # b has no top-1; of c's parts none is left.
+    assert [results.index(r) for r in main_results(results)] == [1, 2, 5, 6]
+    plot_scores([results[-1]], tmp_path / "map.png")
+    assert (tmp_path / "map.png").is_file()
+
+
+def test_many_models_have_a_panel_for_each_protocol(tmp_path, monkeypatch):
+    from matplotlib import pyplot
+
+    monkeypatch.setattr(pyplot, "close", lambda *_: None)
+    results = [result(f"m{m}", 0.3 + m / 10 + p / 100, protocol=f"p{p}") for m in range(4) for p in range(5)]
+    plot_scores(results, tmp_path / "s.png")
+    panels = [axes for axes in pyplot.gcf().axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == ["p0", "p1", "p2", "p3", "p4"]
+    for number, axes in enumerate(panels):
+        drawn = [line.get_xydata()[0] for container in axes.containers for line in container.lines[:1]]
+        assert np.allclose(drawn, [[30 + 10 * m + number, m] for m in range(4)])
 
 
 def test_topk_is_the_rank_of_the_true_class():

@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """`mscn-hf evaluate all`: what is run, what is passed over and why, and what is not run twice."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +12,12 @@ from small_data import noisy_images, save_tiny_resnet, write_parquet
 from mscn_hf.cli import main
 from mscn_hf.evaluation import suite
 from mscn_hf.evaluation.probes.knn import KNNSettings
+from mscn_hf.evaluation.probes.low_shot import LowShotSettings
 from mscn_hf.evaluation.results import read_results
-from mscn_hf.evaluation.run_setup import RunSetup
+from mscn_hf.evaluation.run_setup import RunSetup, named_files
 from mscn_hf.evaluation.suite_file import load_suite
 from mscn_hf.evaluation.task import ExtractOptions
+from mscn_hf.evaluation.tuning.finetune import FinetuneSettings
 from mscn_hf.resources import list_resources
 
 KNN5 = {"protocol": "knn", "name": "knn-5", "set": {"k": 5}}
@@ -73,6 +76,48 @@ def test_other_weights_under_the_same_name_are_scored_again(common, tmp_path, ca
     assert first.model == second.model and first.model_revision != second.model_revision
 
 
+def test_another_configuration_of_the_same_weights_is_scored_again(common, tmp_path):
+    words, out = common
+    path = write_suite(tmp_path / "mine.yaml", "knn")
+    folder = save_tiny_resnet(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    for activation in ("relu", "gelu"):
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_act": activation}))
+        assert evaluate_all(path, "--model", folder, *words) == 0
+    first, second = read_results(out)
+    assert first.model_revision == second.model_revision and first.settings["asked"] != second.settings["asked"]
+
+
+def test_other_files_under_the_same_names_are_scored_again(common, tmp_path, image_folder):
+    words, out = common
+    class_map, train = tmp_path / "map.json", tmp_path / "train"
+    linear = {"solver": "lbfgs", "weight_decays": [0.1]}
+    changes = {"train_dataset": str(train), "classes": None, "class_map": str(class_map), "linear": linear}
+    path = write_suite(tmp_path / "mine.yaml", {"protocol": "imagenet-a", "name": "ready", "set": changes})
+    first_map, first_images = {"red": "red", "green": "green"}, noisy_images(40, seed=3)
+    for mapped, (images, labels), lines in (
+        (first_map, first_images, 2),  # top-1, masked top-1
+        (first_map, (None, None), 2),
+        ({"red": "green", "green": "red"}, (None, None), 4),
+        (first_map, noisy_images(40, seed=4), 6),
+    ):
+        class_map.write_text(json.dumps(mapped))
+        if images is not None:
+            write_parquet(train / "data" / "train-00000-of-00001.parquet", images, labels)
+        assert evaluate_all(path, "--model", "pixels", *words) == 0
+        assert len(read_results(out)) == lines
+
+
+def test_files_that_protocols_name(tmp_path):
+    paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    for path in paths[:2]:
+        path.write_text("one.png")
+    few = LowShotSettings(lists={"x": [str(paths[0]), str(paths[2])], "y": str(paths[1])})
+    assert named_files(few) == paths[:2]  # the third does not exist
+    assert named_files(FinetuneSettings(subset_list=str(paths[1]))) == [paths[1]]
+    assert named_files(KNNSettings()) == []
+
+
 def test_goes_on_after_what_cannot_be_run(common, tmp_path, capsys, monkeypatch):
     words, out = common
     big = {"protocol": "knn", "name": "knn-big", "set": {"k": 1000}}
@@ -98,7 +143,7 @@ def test_under_several_processes_a_failure_on_the_way_ends_the_suite(common, tmp
 
     words, _ = common
     two = SimpleNamespace(num_processes=2, is_main_process=True, wait_for_everyone=lambda: None)
-    monkeypatch.setattr(suite, "evaluate_encoder", broken)
+    monkeypatch.setattr(suite, "score_model", broken)
     monkeypatch.setattr(suite, "set_up", lambda args: RunSetup(two, torch.device("cpu"), ExtractOptions()))
     with pytest.raises(RuntimeError, match="knn of pixels failed in one of several processes"):
         evaluate_all(write_suite(tmp_path / "mine.yaml", "knn", "linear"), "--model", "pixels", *words)
@@ -191,7 +236,8 @@ def test_suites_that_ship_hold_every_protocol():
     assert set(list_resources("suites")) == {"small", "full", "papers"}
     suites = {name: load_suite(name) for name in list_resources("suites")}
     held = {entry.document for entries in suites.values() for entry in entries}
-    assert held == set(list_resources("protocols"))
+    # Files of 70 GB are at few hands: the suites make ImageNet-C's pictures instead.
+    assert held == set(list_resources("protocols")) - {"imagenet-c"}
     for entry in suites["small"]:
         assert entry.name == entry.document or not entry.settings.papers
     for entries in suites.values():

@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from tuning_runs import run, small_encoder, sources
+import torch
+from tuning_runs import run, small_encoder, sources, task_of
 
 from mscn_hf.evaluation.tuning.augmented_linear import AugmentedLinearSettings
 from mscn_hf.evaluation.tuning.finetune import FinetuneSettings
+from mscn_hf.evaluation.tuning.fitting import fit_heads
+from mscn_hf.evaluation.tuning.training_set import read_training_set
 
 SCRIPT = """
 import json
 import sys
 from accelerate import PartialState
-from test_tuning_processes import results_of
+from accelerate.utils import gather_object
+from test_tuning_processes import buffers_of, results_of
 process = PartialState(cpu=True)
 assert process.num_processes == 2
 results = results_of(process)
@@ -24,6 +28,8 @@ if process.is_main_process:
     open(sys.argv[1], "w").write(json.dumps([result.to_dict() for result in results]))
 else:
     assert results == []
+first, second = gather_object([buffers_of(process)])
+assert len(first) == 6 and first == second, (first, second)
 """
 
 
@@ -38,6 +44,25 @@ def results_of(process=None):
         test._rows[3].data = test._rows[3].data[:50]
         results += run(small_encoder(batch_norm=False), settings, train, test, process=process)
     return results
+
+
+def buffers_of(process):
+    """What batch norm learnt, by name; each rank sees images of its own."""
+    found = {}
+    for settings in (
+        FinetuneSettings(epochs=1, batch_size=32),
+        AugmentedLinearSettings(epochs=1, batch_size=32, batch_norm=True),
+    ):
+        train, test = sources(train=32)
+        task = task_of(small_encoder(), train, test, process=process)
+        model = settings.new_model(task, 3, settings.grid())
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        fit_heads(
+            model, settings.groups(model, settings.grid()), read_training_set(settings, task).pool, settings, task
+        )
+        # A frozen encoder's own statistics stay as they are.
+        found |= {name: b.tolist() for name, b in model.named_buffers() if not torch.equal(b, before[name])}
+    return found
 
 
 def test_two_processes_train_and_score_as_one(tmp_path):

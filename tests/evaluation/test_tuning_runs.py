@@ -20,7 +20,9 @@ from mscn_hf.evaluation.tuning.finetune import FinetuneSettings
         AugmentedLinearSettings(
             epochs=2, batch_size=16, learning_rates=[1e36, 10.0, 1.0], weight_decays=[1e-6], held_out=0.25
         ),
-        AugmentedLinearSettings(epochs=2, batch_size=16, learning_rates=[10.0, 1.0], refit=False, held_out=0.25),
+        AugmentedLinearSettings(epochs=2, batch_size=16, learning_rates=[10.0, 1.0], refit=False).for_dataset(
+            None, 0.25
+        ),
         FinetuneSettings(epochs=1, batch_size=16, encoder_learning_rates=[0.01, 1.0], held_out=0.25),
     ],
     ids=["linear", "linear-no-refit", "finetune"],

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from small_data import ListSource, noisy_images, png, save_tiny_resnet
+from tuning_runs import run, small_encoder, sources
 
 from mscn_hf.data import CanvasCollate, Sample
 from mscn_hf.data.source import ImageRow
@@ -95,6 +96,7 @@ def test_warm_up_then_a_cosine_to_zero_with_every_step():
         ({"milestones": [3]}, "milestones belong to the schedule 'step'"),
         ({"warmup_epochs": 100}, r"warmup_epochs must be in \[0, epochs\)"),
         ({"held_out": 1.0}, "held_out must be in"),
+        ({"metrics": ["dataset", "top1_accuracy"]}, "metrics must be 'dataset' alone"),
         ({"crop_scale": [1.0, 0.1]}, "crop_scale must be two numbers"),
         ({"subset_share": 0}, "subset_share must be in"),
         ({"subset_list": "http://x/y.txt"}, "https"),
@@ -137,6 +139,26 @@ def test_the_published_lists_are_those_that_the_protocols_name(name, monkeypatch
     data = Path(os.environ["MSCN_HF_DATA"], "imagenet-subsets", file).read_bytes()
     monkeypatch.setattr(subset.urllib.request, "urlopen", lambda address, timeout: io.BytesIO(data))
     assert len(read_list(settings.subset_list, sha256, tmp_path)) == count
+
+
+def test_what_the_protocol_leaves_open_is_the_data_sets():
+    settings = load_protocol("finetune")[1]
+    assert settings.facts()["held_out"] == settings.share_held_out == 0.1
+    described = settings.for_dataset(["mean_per_class_accuracy"], 0.2)
+    assert described.metrics == ["mean_per_class_accuracy"]
+    assert described.facts()["held_out"] == described.share_held_out == 0.2
+    assert described.for_dataset(["top1_accuracy"], 0.3) == described  # its own word counts
+    assert settings.for_dataset(None) == settings
+    with pytest.raises(ValueError, match=r"map_11point, which is for lists of classes.*by the protocol `transfer`"):
+        settings.for_dataset(["map_11point"])
+    assert FinetuneSettings().for_dataset(["map_11point"]).metrics == ["top1_accuracy", "top5_accuracy"]
+
+
+def test_without_a_word_from_the_data_set_every_metric_is_reported():
+    train, test = sources()
+    settings = AugmentedLinearSettings(epochs=1, batch_size=20, metrics="dataset")
+    results = run(small_encoder(), settings, train, test)
+    assert [result.metric for result in results] == ["top1_accuracy", "mean_per_class_accuracy"]
 
 
 # ---- few labels

@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""A classifier on corrupted copies of the test split: accuracy of each corruption, their mean, and mCE.
+"""A classifier on corrupted copies of the test split, or on ImageNet-C's files: each accuracy, their mean, and mCE.
 
 Shapes: N images, C corruptions, S severities.
 """
@@ -7,6 +7,7 @@ Shapes: N images, C corruptions, S severities.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,12 @@ from ..results import Result
 from ..settings import check, nearest, number
 from ..task import Task
 from .classes import ClassMatcher
-from .copies import CorruptedCopies, without_margin
+from .copies import CorruptedCopies, WithoutBorder, without_margin
 from .corruptions import CORRUPTIONS, SEVERITIES
+from .folders import CorruptedFolders, open_folders
 from .heads import Classifier, fitted_head, linear_settings, own_head
 from .interval import mean_interval
-from .scoring import ScoredRows, classes_ahead, score_rows
+from .scoring import KeepFn, classes_ahead, score_rows
 from .settings import HeadProtocol
 
 logger = logging.getLogger(__name__)
@@ -33,10 +35,34 @@ TOP = {"top1_accuracy": 1, "top5_accuracy": 5}
 
 
 @dataclass
+class Scored:
+    """Answers on corrupted pictures, in stored order.
+
+    Attributes:
+        ahead_NCS: classes that stand before the right one, see `classes_ahead`.
+        names: class of each of the N images.
+        skipped, left_out: images that could not be decoded, and those of classes out of scope.
+        facts: what a Result keeps of where the pictures are from.
+        clean_N: as `ahead_NCS`, of the pictures without corruption, where there are any.
+    """
+
+    ahead_NCS: np.ndarray
+    names: list[str]
+    skipped: int
+    left_out: int
+    facts: dict[str, Any]
+    clean_N: np.ndarray | None = None
+
+
+@dataclass
 class RobustnessSettings(HeadProtocol):
-    """ImageNet-C's corruptions on any test split (Hendrycks & Dietterich 2019, sec. 4.1).
+    """ImageNet-C's corruptions, made of any test split or read (Hendrycks & Dietterich 2019, sec. 4.1).
 
     Args:
+        files: folder of the benchmark's own pictures (`$NAMES` of the environment are filled in), laid out as
+            `<corruption>/<severity>/<class>/<image>.JPEG`. They are scored as they are in place of copies of the test
+            split, whose images are not read; `resize`, `crop` and `jpeg_quality` are null then, and a margin that the
+            encoder's preprocessing would cut away stays, because these are cropped already. null: copies are made.
         corruptions: names of `CORRUPTIONS`; all 15 by default.
         severities: of 1..5.
         resize, crop: shorter side and square cut from its middle before the corruption, in pixels; both null: each
@@ -49,6 +75,7 @@ class RobustnessSettings(HeadProtocol):
     METRIC_NAMES: ClassVar[tuple[str, ...]] = (*TOP, "mean_corruption_error")
 
     metrics: list[str] = field(default_factory=lambda: ["top1_accuracy", "mean_corruption_error"])
+    files: str | None = None
     corruptions: list[str] = field(default_factory=lambda: list(CORRUPTIONS))
     severities: list[int] = field(default_factory=lambda: list(SEVERITIES))
     resize: int | None = 256
@@ -58,6 +85,9 @@ class RobustnessSettings(HeadProtocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.files is not None:
+            check("files", self.files, isinstance(self.files, str) and bool(self.files.strip()), "null or a folder")
+            self.resize = self.crop = self.jpeg_quality = None
         for name in self.corruptions:
             if name not in CORRUPTIONS:
                 raise ValueError(f"unknown corruption {name!r}{nearest(name, CORRUPTIONS)}")
@@ -92,42 +122,81 @@ class RobustnessSettings(HeadProtocol):
         """See `Protocol.needs_train`."""
         return self.head == "linear"
 
+    @functools.cached_property
+    def folders(self) -> CorruptedFolders | None:
+        """The folders of `files`, listed once; raises ValueError where they are not all there."""
+        return None if self.files is None else open_folders(self.files, self.corruptions, self.severities)
+
+    def inputs(self) -> list[Any]:
+        """See `HeadProtocol.inputs`."""
+        return [] if self.folders is None else [self.folders.fingerprint, self.folders.modified]
+
     def run(self, task: Task) -> list[Result]:
         """See `Protocol.run`.
 
         Raises:
-            ValueError: no head, labels that cannot be used, a picture too small, or anything `extract` refuses.
+            ValueError: no head, labels that cannot be used, a picture too small, folders of `files` that are not all
+                there, or anything `extract` refuses.
         """
-        maps = self.maps()
+        maps, folders = self.maps(), self.folders  # what is wrong with them is said before anything is fitted
         if self.head == "linear":
             classifier = fitted_head(task, task.train, linear_settings(self.linear))
         else:
             classifier = own_head(task)
-        preprocess, cut = without_margin(task.encoder) if self.crop is not None else (task.encoder.preprocess, False)
         # A class that a head fitted on train never saw counts as wrong; one that a published head lacks is a mistake.
         strangers = "wrong" if self.head == "linear" else "error"
-        matcher = ClassMatcher(classifier.names, classifier.count, task.test.label_names, *maps, strangers)
+        listed = task.test.label_names if folders is None else None
+        matcher = ClassMatcher(classifier.names, classifier.count, listed, *maps, strangers)
 
         def keep(scores_SK: Tensor, name: str, place: int | None) -> np.ndarray | None:
             columns = matcher.columns(name, place)
             return None if columns is None else classes_ahead(scores_SK, columns)
 
+        if folders is None:
+            scored = self._score_copies(task, classifier, keep)
+        else:
+            scored = self._score_folders(task, classifier, keep, folders)
+        return self._results(task, classifier, scored) if task.is_main else []
+
+    def _score_copies(self, task: Task, classifier: Classifier, keep: KeepFn) -> Scored:
+        preprocess, cut = without_margin(task.encoder) if self.crop is not None else (task.encoder.preprocess, False)
         copies = CorruptedCopies(
             self.corruptions, self.severities, self.resize, self.crop, self.jpeg_quality, task.seed
         )
         a_row = 1 + len(self.corruptions) * len(self.severities)
         rows = score_rows(task, classifier, preprocess, copies, a_row, keep)
-        if not task.is_main:
-            return []
-        return self._results(task, classifier, rows, cut)
-
-    def _results(self, task: Task, classifier: Classifier, rows: ScoredRows, margin_left_out: bool) -> list[Result]:
         ahead_NS = np.stack(rows.kept)
-        ahead_NCS = ahead_NS[:, 1:].reshape(len(ahead_NS), len(self.corruptions), len(self.severities))
+        ahead_NCS = ahead_NS[:, 1:].reshape(-1, len(self.corruptions), len(self.severities))
+        facts = {"margin_left_out": cut}
+        return Scored(ahead_NCS, rows.names, len(rows.skipped), rows.left_out, facts, ahead_NS[:, 0])
+
+    def _score_folders(self, task: Task, classifier: Classifier, keep: KeepFn, folders: CorruptedFolders) -> Scored:
+        """One pass over each folder. An image that one of them holds damaged is left out of all."""
+        preprocess, cut = without_margin(task.encoder)
+        found: list[dict[int, int]] = []
+        names: dict[int, str] = {}
+        skipped: set[str] = set()
+        left_out = 0
+        for source in folders.sources.values():
+            here = dataclasses.replace(task, test=source)
+            rows = score_rows(here, classifier, preprocess, WithoutBorder(), 1, keep)
+            found.append({place: int(kept[0]) for place, kept in zip(rows.positions, rows.kept, strict=True)})
+            names.update(zip(rows.positions, rows.names, strict=True))
+            skipped.update(row_id for row_id, _ in rows.skipped)
+            left_out = max(left_out, rows.left_out)
+        whole = sorted(set.intersection(*(set(places) for places in found)))
+        if not whole:
+            raise ValueError(f"{folders.name}: not one image can be decoded in all {len(found)} folders")
+        ahead_NS = np.array([[places[place] for places in found] for place in whole], dtype=np.int64)
+        ahead_NCS = ahead_NS.reshape(-1, len(self.corruptions), len(self.severities))
+        facts = {"margin_left_out": cut, "files_fingerprint": folders.fingerprint}
+        return Scored(ahead_NCS, [names[place] for place in whole], len(skipped), left_out, facts)
+
+    def _results(self, task: Task, classifier: Classifier, scored: Scored) -> list[Result]:
+        ahead_NCS = scored.ahead_NCS
         errors_N = self._corruption_errors(ahead_NCS == 0, classifier.count)
-        absent = sorted(
-            {name for name, ahead_S in zip(rows.names, ahead_NS, strict=True) if ahead_S[0] == classifier.count}
-        )
+        first_N = ahead_NCS[:, 0, 0]
+        absent = sorted({name for name, ahead in zip(scored.names, first_N, strict=True) if ahead == classifier.count})
         if absent:
             logger.warning("classes that train does not hold count as wrong: %s", absent[:10])
         settings = {
@@ -135,12 +204,12 @@ class RobustnessSettings(HeadProtocol):
             **classifier.facts,
             "feature": task.encoder.feature,
             "preprocessing": task.encoder.preprocessing,
-            "margin_left_out": margin_left_out,
+            **scored.facts,
             "classes_absent_from_train": absent,
-            "skipped_test": len(rows.skipped),
-            "left_out_test": rows.left_out,
+            "skipped_test": scored.skipped,
+            "left_out_test": scored.left_out,
             "max_test_images": task.options.max_test_images,
-            "clean_top1_accuracy": float((ahead_NS[:, 0] == 0).mean()),
+            "clean_top1_accuracy": None if scored.clean_N is None else float((scored.clean_N == 0).mean()),
             "top1_accuracy_by_severity": _by_corruption(self.corruptions, (ahead_NCS == 0).mean(axis=0)),
             "mean_corruption_error": None if errors_N is None else float(errors_N.mean()),
         }
@@ -154,7 +223,11 @@ class RobustnessSettings(HeadProtocol):
                 scores.append((task.protocol, metric, right_NCS.mean(axis=(1, 2))))
                 for place, name in enumerate(self.corruptions):
                     scores.append((f"{task.protocol} {name}", metric, right_NCS[:, place].mean(axis=1)))
-        common = task.result(self.metrics[0], 0.0, classifier.selection, len(ahead_NS), settings=settings)
+        own: dict[str, Any] = {}
+        if self.folders is not None:  # what was scored is not the data set that the head was fitted on
+            own = {"dataset": self.folders.name, "split": f"{len(self.folders.sources)} folders"}
+            own |= {"dataset_config": None, "dataset_revision": None}
+        common = task.result(self.metrics[0], 0.0, classifier.selection, len(ahead_NCS), settings=settings, **own)
         return [_result(common, protocol, metric, values_N, task.seed) for protocol, metric, values_N in scores]
 
     def _corruption_errors(self, right_NCS: np.ndarray, num_classes: int) -> np.ndarray | None:

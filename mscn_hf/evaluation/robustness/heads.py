@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from mscn_hf.data.source import ImageSource
 
-from ..feature_protocol import Fitted
-from ..probes.linear import LinearSettings
+from ..probes.linear import LinearProbe, LinearSettings
 from ..scores import classes_of
 from ..settings import nearest
 from ..task import Task
+from .kept_heads import FittedHead, head_identity, head_path, read_head, write_head
+
+T = TypeVar("T")
 
 HEADS = ("linear", "own")
 
@@ -83,31 +85,53 @@ def own_head(task: Task) -> Classifier:
 def fitted_head(task: Task, train: ImageSource, settings: LinearSettings) -> Classifier:
     """A linear probe on features of `train`, fitted by rank 0 and given to all; see `LinearSettings`.
 
+    It is kept beside the features, so that one fit serves every test set.
+
     Raises:
         ValueError: labels that cannot be used, or anything `extract` refuses.
     """
     if train.label_column is None:
         raise ValueError(f"dataset {train.name!r}, split {train.split!r}: no label column found")
-    bank = task.features(train)
-    labels_N, names = classes_of(bank.labels, bank.label_names, f"{train.name}, {train.split}")
-    fitted = task.on_main(lambda: settings.fit(bank, labels_N, len(names), task))
-    if task.process is not None and task.process.num_processes > 1:
-        fitted = broadcast_object_list([fitted])[0]
-    assert isinstance(fitted, Fitted)
-    features_to_scores = fitted.scores
+    identity = head_identity(task, train, settings)
+    path = head_path(task.options.cache_dir, identity)
+    head = _from_main(task, lambda: read_head(path, identity))
+    if head is None:
+        bank = task.features(train)
+        labels_N, names = classes_of(bank.labels, bank.label_names, f"{train.name}, {train.split}")
+
+        def fit() -> FittedHead:
+            fitted = settings.fit(bank, labels_N, len(names), task)
+            probe = getattr(fitted.scores, "__self__", None)
+            assert isinstance(probe, LinearProbe)  # a probe is kept as its tensors, not as a function
+            made = FittedHead(probe, names, fitted.selection, fitted.facts, len(bank), len(bank.skipped)).to("cpu")
+            write_head(path, identity, made)
+            return made
+
+        head = _from_main(task, fit)
+    assert head is not None
+    # Of rank 0's device another rank has no use.
+    probe = head.to(task.encoder.device).probe
 
     def scores(images_BCHW: Tensor) -> Tensor:
-        return features_to_scores(task.encoder.features(images_BCHW).cpu().numpy())
+        return probe.scores(task.encoder.features(images_BCHW))
 
     facts = {
         "head": "linear",
-        "linear": settings.facts(),
-        **fitted.facts,
+        "linear_settings": settings.facts(),  # all of them; `linear` is what the protocol's document says
+        **head.facts,
         "train_dataset": train.name,
         "train_split": train.split,
-        "num_train": len(bank),
-        "num_classes": len(names),
-        "skipped_train": len(bank.skipped),
+        "num_train": head.num_train,
+        "num_classes": len(head.names),
+        "skipped_train": head.skipped_train,
         "max_train_images": task.options.max_train_images,
     }
-    return Classifier(scores, names, len(names), f"linear head: {fitted.selection}", facts)
+    return Classifier(scores, head.names, len(head.names), f"linear head: {head.selection}", facts)
+
+
+def _from_main(task: Task, work: Callable[[], T]) -> T | None:
+    """What `work` gives on rank 0, which alone does it, on all ranks."""
+    value = task.on_main(work)
+    if task.process is not None and task.process.num_processes > 1:
+        value = broadcast_object_list([value])[0]
+    return value

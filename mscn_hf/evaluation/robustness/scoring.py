@@ -39,12 +39,14 @@ class ScoredRows:
     Attributes:
         kept: for each row in stored order, what `KeepFn` gave.
         names: class of each of those rows.
+        positions: place of each of those rows in the split's stored order.
         skipped: (id, reason) of rows that could not be decoded.
         left_out: rows whose class is out of scope.
     """
 
     kept: list[Any]
     names: list[str]
+    positions: list[int]
     skipped: list[tuple[str, str]]
     left_out: int
 
@@ -104,7 +106,7 @@ def score_rows(
     if world > 1:
         found, skipped = gather_object(found), gather_object(skipped)
     found.sort(key=lambda row: row[0])
-    scored = [(name, kept) for _, name, kept in found if kept is not None]
+    scored = [row for row in found if row[2] is not None]
     if not scored:
         reasons = "; ".join(f"{row_id}: {reason}" for row_id, reason in skipped[:3])
         raise ValueError(
@@ -113,7 +115,8 @@ def score_rows(
         )
     for row_id, reason in skipped[:10] if rank == 0 else []:
         logger.warning("%s, %s: image %s skipped (%s)", source.name, source.split, row_id, reason)
-    return ScoredRows([kept for _, kept in scored], [name for name, _ in scored], skipped, len(found) - len(scored))
+    positions, names, kept = zip(*scored, strict=True)
+    return ScoredRows(list(kept), list(names), list(positions), skipped, len(found) - len(scored))
 
 
 def _as_is(batch: Any) -> Any:

@@ -39,6 +39,14 @@ class HeadProtocol(Protocol):
         if self.folder_map is not None and self.class_map is None:
             raise ValueError("folder_map needs a class_map")
 
+    def inputs(self) -> list[Any]:
+        """What fixes the pictures that the protocol itself names, beside the data set it is run on: fingerprints.
+
+        Raises:
+            ValueError: they cannot be opened.
+        """
+        return []
+
     def maps(self) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
         """What `class_map` and `folder_map` name; read before anything is fitted.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mscn_hf.data.source import open_source
+from mscn_hf.data.source import ImageSource, open_source
 
 from ..bootstrap import bootstrap_interval
 from ..results import Result
@@ -67,6 +68,17 @@ class ZeroShotSettings(HeadProtocol):
         """See `Protocol.needs_train`: the head is fitted on `train_dataset`."""
         return False
 
+    @functools.cached_property
+    def head_train(self) -> ImageSource:
+        """The split that a linear head is fitted on, opened once; raises SourceError where that cannot be."""
+        return open_source(self.train_dataset, config_name=self.train_config, split=self.train_split)
+
+    def inputs(self) -> list[Any]:
+        """See `HeadProtocol.inputs`."""
+        if self.head != "linear":
+            return []
+        return [self.head_train.fingerprint, self.head_train.modified, self.head_train.split]
+
     def run(self, task: Task) -> list[Result]:
         """See `Protocol.run`.
 
@@ -76,8 +88,7 @@ class ZeroShotSettings(HeadProtocol):
         maps = self.maps()
         mask_names = None if self.classes is None else read_class_list(self.classes)
         if self.head == "linear":
-            train = open_source(self.train_dataset, config_name=self.train_config, split=self.train_split)
-            classifier = fitted_head(task, train, linear_settings(self.linear))
+            classifier = fitted_head(task, self.head_train, linear_settings(self.linear))
         else:
             classifier = own_head(task)
         matcher = ClassMatcher(classifier.names, classifier.count, task.test.label_names, *maps)

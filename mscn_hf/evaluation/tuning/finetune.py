@@ -16,7 +16,7 @@ class FinetuneSettings(TuningProtocol):
     """Trains a copy of the encoder with its head; the given encoder is left as it is.
 
     Batch norm learns its statistics as it goes; under several processes each rank normalises with its own batch, as
-    in Barlow Twins' code, and the statistics of rank 0 are kept.
+    in Barlow Twins' code, and all ranks judge and score with the statistics of rank 0.
 
     Args:
         encoder_learning_rates, head_learning_rates: for a batch of 256.

@@ -13,7 +13,14 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from mscn_hf.data import CanvasCollate, ExactLoader, Share
 from mscn_hf.views.collator import ViewCollator
@@ -27,6 +34,9 @@ from .view import input_format, training_view
 # A canvas of 512 pixels for views of 224, as in pre-training.
 CANVAS_PER_INPUT = 512 / 224
 
+# Steps between two looks at whether the heads have diverged; each look waits for the device.
+CHECK_STEPS = 50
+
 
 @dataclass
 class Fit:
@@ -34,7 +44,7 @@ class Fit:
 
     Attributes:
         images: that it was given.
-        steps: taken.
+        steps: taken; fewer than planned where every head diverged.
         batch_size: images a step, over all ranks.
         loss: mean over the steps, of the sum over heads.
         broken: images that could not be decoded, each counted once.
@@ -69,6 +79,7 @@ class HeadsTrainer(Trainer):
         self.broken: set[str] = set()
         super().__init__(model=model, args=args, optimizers=(optimizer, scheduler))
         self.remove_callback(PrinterCallback)
+        self.add_callback(_StopWhenLost(model))
 
     def get_train_dataloader(self) -> ExactLoader:  # type: ignore[override]
         return self.loader
@@ -95,6 +106,31 @@ class HeadsTrainer(Trainer):
         return (loss, {"logits": logits_BGK}) if return_outputs else loss
 
 
+class _StopWhenLost(TrainerCallback):
+    """Ends a run once every head has diverged.
+
+    The heads' weights are looked at, not the loss: they are the same on all ranks, which must stop at the same step.
+    """
+
+    def __init__(self, model: LinearHeads) -> None:
+        self._model = model
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step % CHECK_STEPS == 0:
+            self._look(control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._look(control)
+
+    def _look(self, control: TrainerControl) -> None:
+        if not any(self._model.finite()):
+            control.should_training_stop = True
+
+
 def heads_loss(logits_BGK: Tensor, labels_B: Tensor) -> Tensor:
     """Sum over the G heads of the mean cross-entropy over the batch."""
     labels_BG = labels_B[:, None].expand(-1, logits_BGK.shape[1])
@@ -105,7 +141,9 @@ def heads_loss(logits_BGK: Tensor, labels_B: Tensor) -> Tensor:
 def fit_heads(
     model: LinearHeads, groups: Sequence[dict[str, Any]], pool: Pool, settings: TuningSettings, task: Task
 ) -> Fit:
-    """Trains in place on all ranks.
+    """Trains in place on all ranks, which hold the same weights and buffers afterwards.
+
+    A run in which every head has diverged is ended early; see `LinearHeads.finite`.
 
     Args:
         model: on the encoder's device.
@@ -116,7 +154,7 @@ def fit_heads(
 
     Raises:
         ValueError: a batch size that the processes cannot share, fewer images than processes, a device that Trainer
-            would not use, or a batch without one good image.
+            would not use, a batch without one good image, or features of a frozen encoder that are not finite.
     """
     process, options = task.process, task.options
     rank, ranks = (process.process_index, process.num_processes) if process is not None else (0, 1)
@@ -142,10 +180,23 @@ def fit_heads(
         args = _arguments(folder, settings, task, per_rank, model.frozen)
         trainer = HeadsTrainer(model, args, loader, views, optimizer, scheduler)
         output = trainer.train()
+    if ranks > 1:
+        _share_buffers(model)
     broken = gather_object([trainer.broken]) if ranks > 1 else [trainer.broken]
     broken_ids = set().union(*broken)
     steps, loss = output.global_step, output.training_loss
     return Fit(len(pool), steps, per_rank * ranks, loss, len(broken_ids), canvas_size)
+
+
+def _share_buffers(model: LinearHeads) -> None:
+    """Gives all ranks the buffers of rank 0.
+
+    DistributedDataParallel does so before every step, in which each rank's batch norm then takes up its own batch.
+    """
+    for buffer in model.buffers():
+        sent = buffer.contiguous()
+        torch.distributed.broadcast(sent, src=0)
+        buffer.copy_(sent)
 
 
 def make_optimizer(groups: Sequence[dict[str, Any]], settings: TuningSettings) -> Optimizer:

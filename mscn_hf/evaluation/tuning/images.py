@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,7 @@ from mscn_hf.data.source import ImageRow, ImageSource
 from mscn_hf.data.stream import Order, Sample, Share, WholeOrder, open_order
 
 from ..reading import choose_rows
-
-# Undecoded bytes of rows that are kept in memory; beyond that a local source is memory-mapped, a remote one streamed.
-HOLD_BYTES = 2**30
+from .rows import HOLD_BYTES, ChosenRows, HeldRows, JoinedRows, PickedRows, mapped_rows
 
 
 @dataclass
@@ -27,7 +24,7 @@ class LabelColumn:
     Attributes:
         place_N: number of each row in stored order.
         labels: as the source gives them.
-        names: file name of each row.
+        names: file name of each row; empty where they were not asked for.
         rows: all rows of the source with access by place, or None where they can only be streamed.
     """
 
@@ -37,53 +34,70 @@ class LabelColumn:
     rows: Sequence[ImageRow] | None
 
 
-def read_labels(source: ImageSource, max_images: int | None, seed: int, hold_bytes: int | None = None) -> LabelColumn:
+def read_labels(
+    source: ImageSource, max_images: int | None, seed: int, hold_bytes: int | None = None, names: bool = False
+) -> LabelColumn:
     """Reads a split once, undecoded, for its labels, and keeps the rows where they fit.
+
+    Once the rows no longer fit, the labels are read without the images where the source can do so.
 
     Args:
         source: see `open_source`.
         max_images, seed: a seeded draw of this many rows, the same as `extract` takes.
         hold_bytes: limit of the rows that are kept; `HOLD_BYTES` by default.
+        names: the file names are wanted too, which takes the images: they are parts of the same column.
 
     Raises:
         ValueError: a row has several labels.
+        SourceError: the source changed while it was read.
     """
     chosen = choose_rows(source, max_images, seed)
     limit = HOLD_BYTES if hold_bytes is None else hold_bytes
-    column = LabelColumn(np.empty(0, dtype=np.int64), [], [], None)
     places: list[int] = []
+    labels: list[Any] = []
+    found_names: list[str] = []
     held: dict[int, ImageRow] | None = {}
     size = 0
     for place, row in enumerate(source.rows()):
         if chosen is not None and not chosen[place]:
             continue
-        if isinstance(row.label, list | tuple | dict | np.ndarray):
-            raise ValueError(f"row {row.id} has the label {row.label!r}; this protocol takes one class an image")
+        _check_label(row.label, f"row {row.id}")
         places.append(place)
-        column.labels.append(row.label)
-        column.names.append(row.id.rsplit("/", 1)[-1])
+        labels.append(row.label)
+        if names:
+            found_names.append(row.id.rsplit("/", 1)[-1])
         size += row.size
-        held = None if size > limit else held
+        if held is not None and size > limit:
+            held = None
+            column = None if names else source.labels()
+            if column is not None:
+                return _without_images(source, column, chosen)
         if held is not None:
             held[place] = row
         if len(places) == max_images:
             break
-    column.place_N = np.array(places, dtype=np.int64)
-    column.rows = _ByPlace(held) if held is not None else source.memory_mapped() if source.is_local else None
-    return column
+    rows = HeldRows(held) if held is not None else _unheld(source)
+    return LabelColumn(np.array(places, dtype=np.int64), labels, found_names, rows)
 
 
-class _ByPlace(abc.Sequence[ImageRow]):
-    """Rows that are held, by their place in the source."""
+def _without_images(source: ImageSource, column: Sequence[Any], chosen: np.ndarray | None) -> LabelColumn:
+    place_N = np.arange(len(column)) if chosen is None else np.flatnonzero(chosen)
+    labels = [column[place] for place in place_N.tolist()]
+    for place, label in zip(place_N.tolist(), labels, strict=True):
+        _check_label(label, f"row number {place}")
+    return LabelColumn(place_N, labels, [], _unheld(source))
 
-    def __init__(self, held: Mapping[int, ImageRow]) -> None:
-        self._held = held
 
-    def __len__(self) -> int:
-        return len(self._held)
+def _unheld(source: ImageSource) -> Sequence[ImageRow] | None:
+    return mapped_rows(source) if source.is_local else None
 
-    def __getitem__(self, place: int) -> ImageRow:  # type: ignore[override]
-        return self._held[place]
+
+def _check_label(label: Any, where: str) -> None:
+    if isinstance(label, list | tuple | dict | np.ndarray):
+        raise ValueError(
+            f"{where} has the label {label!r}; this protocol takes one class an image (sets with lists of classes, as "
+            "VOC2007, cannot be trained on here: score them by the protocol `transfer`)"
+        )
 
 
 @dataclass
@@ -92,7 +106,7 @@ class Pool:
 
     Attributes:
         source: where they are from.
-        rows: see `LabelColumn.rows`.
+        rows: see `LabelColumn.rows`; of a choice among streamed rows those alone, read when they are first needed.
         place_N: places of the images in `rows`.
         class_N: their classes, int64.
         class_of: class of each label as the source gives it.
@@ -105,6 +119,10 @@ class Pool:
     class_N: np.ndarray
     class_of: dict[Any, int]
     whole: bool
+
+    def __post_init__(self) -> None:
+        if self.rows is None and not self.whole:
+            self.rows = ChosenRows(self.source, self.place_N)
 
     def __len__(self) -> int:
         return len(self.place_N)
@@ -120,16 +138,30 @@ class Pool:
         """The rows with access by number, their label the class.
 
         Raises:
-            ValueError: the images are a choice among those of a remote source, and too many to be held.
+            ValueError: the images are those of a remote source, and too many to be held.
         """
-        rows = self.rows
-        if rows is None:
-            rows = _ByPlace(self._read_chosen())
-        return _Labelled(rows, self.place_N, self.class_N)
+        if self.rows is None:
+            self.rows = ChosenRows(self.source, self.place_N)
+        if isinstance(self.rows, ChosenRows):
+            self.rows.read()
+        return PickedRows(self.rows, self.place_N, self.class_N)
+
+    def in_order(self) -> Iterator[ImageRow]:
+        """The rows in stored order, their label the class; a whole remote source is streamed.
+
+        Raises:
+            ValueError: see `labelled`.
+        """
+        if self.rows is not None:
+            rows = self.labelled()
+            yield from (rows[number] for number in range(len(rows)))
+            return
+        for row, label in zip(self.source.rows(), self.class_N.tolist(), strict=True):
+            yield dataclasses.replace(row, label=label)
 
     def joined(self, other: Pool) -> Pool:
         """The images of both; rows of the first come first."""
-        rows = _Joined(self.labelled(), other.labelled())
+        rows = JoinedRows(self.labelled(), other.labelled())
         classes_N = np.concatenate([self.class_N, other.class_N])
         return Pool(self.source, rows, np.arange(len(rows)), classes_N, {}, True)
 
@@ -144,52 +176,10 @@ class Pool:
                 f"{len(self)} training images of {self.source.name!r} are fewer than one batch of {share.batch_size} "
                 f"for each of {share.ranks} process(es)"
             )
-        if self.rows is None and self.whole:
+        if self.rows is None:
             count = None if self.source.num_rows is not None else len(self)
             return _Relabelled(open_order(self.source, share, samples_per_epoch=count), self.class_of)
         return WholeOrder(self.labelled(), np.arange(len(self)), share)
-
-    def _read_chosen(self) -> dict[int, ImageRow]:
-        wanted = set(self.place_N.tolist())
-        held: dict[int, ImageRow] = {}
-        size = 0
-        for place, row in enumerate(self.source.rows()):
-            if place in wanted:
-                held[place] = row
-                size += row.size
-            if size > 16 * HOLD_BYTES:
-                raise ValueError(
-                    f"{len(self)} images chosen from {self.source.name!r}, {self.source.split!r}, are to be read "
-                    "in random order, which a remote data set of this size does not allow: download it and give "
-                    "its folder (a validation split of its own also helps: nothing is held out of train then)"
-                )
-        return held
-
-
-class _Joined(abc.Sequence[ImageRow]):
-    """The rows of one sequence after those of another; neither is read."""
-
-    def __init__(self, first: Sequence[ImageRow], second: Sequence[ImageRow]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    def __getitem__(self, index: int) -> ImageRow:  # type: ignore[override]
-        cut = len(self._first)
-        return self._first[index] if index < cut else self._second[index - cut]
-
-
-class _Labelled(abc.Sequence[ImageRow]):
-    def __init__(self, rows: Sequence[ImageRow], place_N: np.ndarray, class_N: np.ndarray) -> None:
-        self._rows, self._place_N, self._class_N = rows, place_N, class_N
-
-    def __len__(self) -> int:
-        return len(self._place_N)
-
-    def __getitem__(self, index: int) -> ImageRow:  # type: ignore[override]
-        row = self._rows[int(self._place_N[index])]
-        return dataclasses.replace(row, label=int(self._class_N[index]))
 
 
 class _Relabelled:

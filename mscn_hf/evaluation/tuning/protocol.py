@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..features import number_labels
 from ..probes.linear import split_stratified
 from ..results import Result
 from ..scores import match_test_labels
+from ..settings import DATASET, METRICS
 from ..task import Task, measure
 from .classifier import LinearHeads
 from .fitting import Fit, fit_heads
@@ -64,7 +64,7 @@ class TuningProtocol(TuningSettings):
 
         Raises:
             ValueError: labels that cannot be used, a list that does not fit the images, images that cannot be decoded,
-                or learning rates that are too large.
+                an encoder whose features are not finite, or learning rates that are too large.
             RuntimeError: the given encoder changed on the way.
         """
         task.check_labels()
@@ -102,20 +102,21 @@ class TuningProtocol(TuningSettings):
             "max_train_images": task.options.max_train_images,
             "max_test_images": task.options.max_test_images,
         }
-        common = task.result(self.metrics[0], 0.0, chosen.selection, len(scores.labels), settings=facts)
-        return measure(common, scores.scores_MK, labels, self.metrics, False, task.seed)
+        metrics = list(METRICS) if self.metrics == [DATASET] else self.metrics
+        common = task.result(metrics[0], 0.0, chosen.selection, len(scores.labels), settings=facts)
+        return measure(common, scores.scores_MK, labels, metrics, False, task.seed)
 
     def _choose(self, task: Task, training: TrainingSet, validation: Pool | None) -> Chosen:
         points, pool = self.grid(), training.pool
         if len(points) == 1:
             model, fit = self._train(task, training, pool, points)
-            _refuse_diverged(model, points[0])
+            _refuse_diverged(model, points[0], fit)
             return Chosen(model, fit, "none (every setting is fixed by the protocol)", {"choice": points[0]})
         if validation is None:
-            fit_index, held_index = split_stratified(pool.class_N, self.held_out, task.seed)
+            fit_index, held_index = split_stratified(pool.class_N, self.share_held_out, task.seed)
             fit_pool, held = pool.pick(fit_index), pool.pick(held_index)
             where = (
-                f"{100 * self.held_out:g} % of the training images held out ({len(held)}, stratified, "
+                f"{100 * self.share_held_out:g} % of the training images held out ({len(held)}, stratified, "
                 f"seed {task.seed})"
             )
         else:
@@ -134,7 +135,7 @@ class TuningProtocol(TuningSettings):
             if validation is not None:
                 whole = pool.joined(validation.pick(np.flatnonzero(validation.class_N >= 0)))
             model, fit = self._train(task, training, whole, [points[best]])
-            _refuse_diverged(model, points[best])
+            _refuse_diverged(model, points[best], fit)
             after = f"trained again on all {len(whole)} images"
         selection = f"{' x '.join(points[0])} chosen from {len(points)} on {where}; {after}"
         return Chosen(model, fit, selection, facts)
@@ -169,9 +170,9 @@ def _rank(trial: dict[str, Any]) -> tuple[float, float]:
     return -trial["held_out_accuracy"], trial["held_out_loss"]
 
 
-def _refuse_diverged(model: LinearHeads, point: Point) -> None:
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.heads.parameters()):
-        raise ValueError(f"training diverged at {point}; lower the learning rates")
+def _refuse_diverged(model: LinearHeads, point: Point, fit: Fit) -> None:
+    if not all(model.finite()):
+        raise ValueError(f"training diverged at {point} (stopped after {fit.steps} steps); lower the learning rates")
 
 
 def _json(value: float) -> float | None:

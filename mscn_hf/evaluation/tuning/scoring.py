@@ -17,8 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from mscn_hf.data.source import ImageRow
-
 from ..reading import Preprocessor, RankBatches, choose_rows
 from ..scores import topk_correct
 from ..task import Task
@@ -48,10 +46,7 @@ class _PoolRows:
     """A pool as `RankBatches` reads a source."""
 
     def __init__(self, pool: Pool) -> None:
-        self._rows = pool.labelled()
-
-    def rows(self) -> Iterator[ImageRow]:
-        return (self._rows[number] for number in range(len(self._rows)))
+        self.rows = pool.in_order
 
 
 def score_test(model: LinearHeads, task: Task) -> Scores:

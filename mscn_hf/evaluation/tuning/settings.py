@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
-from ..settings import Protocol, check, number, numbers
+from ..settings import DATASET, METRICS, Protocol, check, number, numbers
 from .schedule import SCHEDULES, Schedule
 
 HEAD_INITS = ("normal", "lecun")
 REFERENCE_BATCH = 256
+HELD_OUT = 0.1
 
 
 @dataclass
@@ -20,6 +22,7 @@ class TuningSettings(Protocol):
     """Training on random crops and flips; the fields that name several values span the grid (`GRID`).
 
     Args:
+        metrics: see `Protocol`; `dataset` is every one of `METRICS` where the data set names none.
         epochs: passes over the training images.
         batch_size: over all processes; of fewer images than that, all.
         optimizer: `sgd` or `adamw`. Weight decay is on all trained parameters, as in the papers' torch code.
@@ -32,7 +35,7 @@ class TuningSettings(Protocol):
         canvas_size: longer side in pixels that images are shrunk to before they are cropped; null: 16/7 of the input
             size (512 for 224).
         held_out: share of each class of the training images that a choice is made on, where the data set brings no
-            validation split.
+            validation split; the data set's own share by default, else 0.1.
         refit: train once more with the choice on all images, the held-out ones included; false: score what was
             trained without them.
         subset_list: path or https address of a list of file names, one a line: train on these images only.
@@ -40,9 +43,10 @@ class TuningSettings(Protocol):
         subset_classes: number of classes of the data set that the list is of; any other set takes `subset_share`.
         subset_share: train on this share of the images, equally many of each class, drawn with the seed.
 
-    Learning rates are for a batch of 256 and grow with the batch (Goyal et al. 2017).
+    Learning rates are for a batch of 256 and grow with the batch (Goyal et al. 2017). Images have one class each.
     """
 
+    METRIC_NAMES: ClassVar[tuple[str, ...]] = (*METRICS, DATASET)
     GRID: ClassVar[dict[str, str]] = {}
 
     epochs: int = 100
@@ -60,7 +64,7 @@ class TuningSettings(Protocol):
     crop_ratio: list[float] = field(default_factory=lambda: [3 / 4, 4 / 3])
     flip_p: float = 0.5
     canvas_size: int | None = None
-    held_out: float = 0.1
+    held_out: float | None = None
     refit: bool = True
     subset_list: str | None = None
     subset_sha256: str | None = None
@@ -69,6 +73,7 @@ class TuningSettings(Protocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check("metrics", self.metrics, DATASET not in self.metrics or len(self.metrics) == 1, f"{DATASET!r} alone")
         for name in ("epochs", "batch_size", "canvas_size", "subset_classes"):
             value = getattr(self, name)
             optional = value is None and name in ("canvas_size", "subset_classes")
@@ -88,6 +93,8 @@ class TuningSettings(Protocol):
 
     def _check_numbers(self) -> None:
         for name, low, high in (("momentum", 0.0, 1.0), ("held_out", 0.0, 1.0), ("flip_p", 0.0, 1.0)):
+            if getattr(self, name) is None and name == "held_out":
+                continue
             value = number(name, getattr(self, name))
             setattr(self, name, value)
             inside = low < value < high if name == "held_out" else low <= value <= high
@@ -132,6 +139,31 @@ class TuningSettings(Protocol):
             raise ValueError(
                 "subset_list beside subset_share needs subset_classes, which tells when the list is meant"
             )
+
+    def for_dataset(self, metrics: list[str] | None, held_out: float | None = None) -> Self:
+        """See `Protocol.for_dataset`.
+
+        Raises:
+            ValueError: `metrics: dataset`, and the data set's own is of lists of classes.
+        """
+        own = metrics if metrics and self.metrics == [DATASET] else self.metrics
+        wrong = [metric for metric in own if metric not in self.METRIC_NAMES]
+        if wrong:
+            raise ValueError(
+                f"the data set is reported in {wrong[0]}, which is for lists of classes, while this protocol trains "
+                "on one class an image: score the set by the protocol `transfer`"
+            )
+        share = held_out if self.held_out is None else self.held_out
+        return dataclasses.replace(self, metrics=list(own), held_out=share)
+
+    @property
+    def share_held_out(self) -> float:
+        """`held_out`, or the share that holds where neither the protocol nor the data set names one."""
+        return HELD_OUT if self.held_out is None else self.held_out
+
+    def facts(self) -> dict[str, Any]:
+        """See `Protocol.facts`; with the share that is held out, whoever named it."""
+        return {**super().facts(), "held_out": self.share_held_out}
 
     def grid(self) -> list[dict[str, float]]:
         """The grid points, as dicts."""

@@ -33,7 +33,7 @@ def read_training_set(settings: TuningSettings, task: Task) -> TrainingSet:
     """
     train = task.train
     where = f"{train.name}, {train.split}"
-    column = read_labels(train, task.options.max_train_images, task.seed)
+    column = read_labels(train, task.options.max_train_images, task.seed, names=settings.subset_list is not None)
     number_N, label_names = number_labels(column.labels, train.label_names)
     class_N, names = classes_of(number_N, label_names, where)
     class_of = dict(zip(column.labels, class_N.tolist(), strict=True))
