@@ -25,8 +25,8 @@ check: install           ## lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install           ## every benchmark, printed
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+bench: install           ## every benchmark, printed; each script has options of its own
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 install: $(VENV)/.installed
 

@@ -1,228 +1,279 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""Runs -> one page of pictures and tables, made from Results and training.json alone (`docs/results.md`)."""
+"""Records -> one page of pictures and tables, made from Results, training.json and sweep.json alone.
+
+A record is a folder with results.jsonl: of a training run, or of `mscn-hf evaluate … --out FOLDER/results.jsonl`.
+"""
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mscn_hf.evaluation.report import SHORT_METRIC, PlotRow, plot_rows
-from mscn_hf.evaluation.results import Result, read_results
+from mscn_hf.evaluation.results import Result
+from mscn_hf.evaluation.score_plots import PlotRow, plot_rows
+from mscn_hf.evaluation.score_table import SHORT_METRIC
 
-from .safe_text import base_name, markdown, plain, public_command, public_json, public_name
+from .records import SWEEP as SWEEP
+from .records import Column, Row, read_rows, shown_command, tell_apart
+from .safe_text import markdown, plain
 
-# What a run of a sweep leaves about its place in it.
-SWEEP = "sweep.json"
+MOST_ACROSS = 6  # columns of scores that can be read beside one another
 _MARK = "<!-- Written by `mscn-hf report --markdown`; edit nothing by hand. -->"
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One network on one split: its run, what it is to the run, and its Results."""
-
-    run: str
-    kind: str  # "encoder", "random", "unfiltered", "other"
-    name: str
-    training: dict[str, Any]
-    sweep: dict[str, Any]
-    results: list[Result]
+_OPENING = (
+    "Scores in %, of each protocol the first metric that it names, with 95 % intervals; what they are intervals of "
+    "stands below each table. Random: the same network, fresh weights; unfiltered: the same weights, high-pass filter "
+    "left out.",
+    "RankMe: effective number of dimensions of the features of training images at the end; near 1 is a collapse.",
+)
 
 
 def write_results_page(runs: Sequence[str | Path], path: str | Path, title: str = "Results") -> Path:
-    """Writes a picture and a table of the runs' scores of each data set, and of each sweep with its paper's scores.
+    """Writes pictures and tables of the records' scores on each data set, and of each sweep with its paper's scores.
+
+    Networks of the same name, weights and seed share a row, whichever record has their scores. More than
+    `MOST_ACROSS` protocols stand below one another, with networks as columns.
 
     Args:
-        runs: folders of runs, each with `results.jsonl` and `training.json` (beside it or in `encoder/`), and with
-            `sweep.json` if it is one of a sweep.
-        path: Markdown file to write; the pictures lie beside it, `<its stem>_<data set or sweep>.png`.
+        runs: folders with `results.jsonl`; with `training.json` (beside it or in `encoder/`) where it is a training
+            run, and with `sweep.json` if that is one of a sweep.
+        path: Markdown file to write; the pictures lie beside it, `<its stem>_<data set or sweep>_<split>.png`.
         title: its heading.
 
     Raises:
         FileNotFoundError: a folder without results.jsonl.
     """
     page = Path(path)
-    tables: dict[tuple[str, str], list[_Row]] = {}
-    sweeps: dict[tuple[str, bool, str, str], list[_Row]] = {}
-    for row, dataset, split in (found for run in map(Path, runs) for found in _rows(run)):
+    tables: dict[tuple[str, str], list[Row]] = {}
+    sweeps: dict[tuple[str, bool, str, str], list[Row]] = {}
+    for row in (row for run in map(Path, runs) for row in read_rows(run)):
+        dataset, split = row.place
         if row.sweep:
             place = (str(row.sweep["sweep"]), bool(row.sweep["small"]), dataset, split)
             sweeps.setdefault(place, []).append(row)
         else:
-            tables.setdefault((dataset, split), []).append(row)
-    lines = [f"# {title}", "", _MARK, ""]
-    lines += [
-        "Accuracy in %, with 95 % bootstrap intervals over test images. Random: the same network, fresh weights; "
-        "unfiltered: the same weights, high-pass filter left out.",
-        "RankMe: effective number of dimensions of the features of training images at the end; near 1 is a collapse.",
-        "",
-    ]
+            _add(tables.setdefault((dataset, split), []), row)
+    opening = list(_OPENING)
+    if (page.parent / "evaluation.md").is_file():  # this project's own page, beside its other documents
+        opening.append("How to make the data sets that are named here: [evaluation.md](evaluation.md#data-sets).")
+    lines = [f"# {title}", "", _MARK, "", *opening, ""]
+    pictures = _Pictures(page)
     for (dataset, split), rows in sorted(tables.items(), key=lambda item: item[0]):
-        lines += [f"## {markdown(dataset)}, {markdown(split)}", ""]
-        lines += _picture(page, dataset, f"{dataset}, {split}", rows)
-        lines += _table(rows)
-    for (sweep, small, dataset, split), rows in sorted(sweeps.items(), key=lambda item: item[0]):
-        facts = rows[0].sweep
-        name = f"{sweep}_small" if small else sweep
-        lines += [f"## Sweep {markdown(name)}: {markdown(facts['table'])}", "", f"{markdown(facts['paper'])}. "]
-        lines[-1] += f"Here on {markdown(dataset)}, {markdown(split)}."
-        if small:
-            lines[-1] += " The paper's scores are of the full size: only their order can be compared."
-        lines += ["", *_picture(page, name, f"{name}, {dataset}, {split}", rows)]
-        lines += _sweep_table(rows)
+        lines += _dataset_section(dataset, split, rows, pictures)
+    for (_, _, dataset, split), rows in sorted(sweeps.items(), key=lambda item: item[0]):
+        lines += _sweep_section(dataset, split, rows, pictures)
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return page
 
 
-def keep_records(runs: Sequence[str | Path], folder: str | Path) -> list[Path]:
-    """Copies what a page is made from, `results.jsonl`, `training.json` and `sweep.json`, without local paths.
+def _dataset_section(dataset: str, split: str, rows: list[Row], pictures: "_Pictures") -> list[str]:
+    tell_apart(rows)
+    lines = [f"## {markdown(dataset)}, {markdown(split)}", ""]
+    for part, columns, turned in _parts(rows):
+        name = f"{dataset}_{split}" + ("_protocols" if turned else "")
+        lines += pictures.draw(name, f"{dataset}, {split}", part, columns)
+        lines += [*(_by_protocol(part, columns) if turned else _by_network(part, columns)), ""]
+    return [*lines, *_notes(rows)]
 
-    Returns:
-        the folders written, `folder/<run>/` or, of a sweep, `folder/<sweep>-<run>/`; an earlier record of a run of the
-        same name is replaced.
+
+def _sweep_section(dataset: str, split: str, rows: list[Row], pictures: "_Pictures") -> list[str]:
+    facts, rows = rows[0].sweep, [row for row in rows if row.own]
+    tell_apart(rows)
+    name = f"{facts['sweep']}_small" if facts["small"] else str(facts["sweep"])
+    about = f"{markdown(facts['paper'])}. Here on {markdown(dataset)}, {markdown(split)}."
+    if facts["small"]:
+        about += " The paper's scores are of the full size: only their order can be compared."
+    lines = [f"## Sweep {markdown(name)}: {markdown(facts['table'])}", "", about, ""]
+    lines += pictures.draw(f"{name}_{dataset}_{split}", f"{name}, {dataset}, {split}", rows, _columns(rows))
+    return [*lines, *_sweep_table(rows), "", *_notes(rows)]
+
+
+def _add(rows: list[Row], row: Row) -> None:
+    """Puts the scores beside those of the same network, unless they contradict one another."""
+    for other in rows:
+        same = (other.name, other.kind, other.revision, other.seed) == (row.name, row.kind, row.revision, row.seed)
+        if same and all(_alike(other.scores[c], r) for c, r in row.scores.items() if c in other.scores):
+            other.results = [*other.results, *(r for c, r in row.scores.items() if c not in other.scores)]
+            if row.own and not other.own:
+                other.own, other.training = True, row.training
+            return
+    rows.append(row)
+
+
+def _alike(one: Result, other: Result) -> bool:
+    return (one.value, one.num_examples) == (other.value, other.num_examples)
+
+
+def _parts(rows: list[Row]) -> list[tuple[list[Row], list[Column], bool]]:
+    """Which rows and columns stand in a table, and whether it lies on its side.
+
+    Networks with more protocols than can be read beside one another have a table of their own; what they share with
+    the others stands in the table of all as well.
     """
-    kept: list[Path] = []
-    for run in map(Path, runs):
-        sweep = _read(run / SWEEP)
-        name = base_name(str(run))
-        if sweep:
-            name = f"{sweep['sweep']}{'_small' if sweep['small'] else ''}-{sweep['run']}"
-        target = Path(folder) / name
-        if target in kept:
-            raise ValueError(f"two runs are named {target.name!r}: their records would overwrite one another")
-        target.mkdir(parents=True, exist_ok=True)
-        records = [_public_record(result) for result in read_results(run / "results.jsonl")]
-        (target / "results.jsonl").write_text("\n".join(records) + "\n", encoding="utf-8")
-        for file, content in (("training.json", _training(run)), (SWEEP, sweep)):
-            if content:
-                (target / file).write_bytes(public_json(json.dumps(content).encode()))
-        kept.append(target)
-    return kept
+    wide = [row for row in rows if len(row.scores) > MOST_ACROSS]
+    common = _columns([row for row in rows if row not in wide])
+    if len(common) > MOST_ACROSS:
+        return [(rows, _columns(rows), True)]
+    shared = [row for row in rows if any(column in row.scores for column in common)]
+    parts = [(shared, common, False)] if common else []
+    return [*parts, (wide, _columns(wide), True)] if wide else parts
 
 
-def _public_record(result: Result) -> str:
-    names = {"model": public_name(result.model), "dataset": public_name(result.dataset)}
-    record = json.loads(public_json(json.dumps({**result.to_dict(), **names}).encode()))
-    return json.dumps(record, ensure_ascii=False)
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    return list(dict.fromkeys(column for row in rows for column in row.scores))
 
 
-def _rows(run: Path) -> Iterable[tuple[_Row, str, str]]:
-    """The rows of a run, each with its data set and split."""
-    training, sweep = _training(run), _read(run / SWEEP)
-    name = str(sweep["run"]) if sweep else run.name
-    by_model: dict[tuple[str, str, str], list[Result]] = {}
-    for result in read_results(run / "results.jsonl"):
-        by_model.setdefault((public_name(result.dataset), result.split, result.model), []).append(result)
-    for (dataset, split, model), results in by_model.items():
-        prefix, _, path = model.rpartition(":")
-        if prefix in ("random", "unfiltered"):
-            kind, shown = prefix, f"{prefix} ({name})"
-        elif not prefix and base_name(path) == "encoder":
-            kind, shown = "encoder", name
-        else:
-            kind, shown = "other", markdown(public_name(model))
-        yield _Row(name, kind, shown, training, sweep, results), dataset, split
+def _head(column: Column) -> str:
+    protocol, metric = column
+    lower = " (lower is better)" if metric == "mean_corruption_error" else ""
+    return f"{markdown(protocol)} {SHORT_METRIC.get(metric, metric)}{lower}"
 
 
-def _picture(page: Path, name: str, title: str, rows: list[_Row]) -> list[str]:
-    """Draws the networks that were trained, seeds of one recipe on one line; nothing where there are none."""
-    lines: dict[str, PlotRow] = {}
+def _by_network(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """A line for each network."""
+    lines = _table_head(["network", *map(_head, columns), "RankMe", "images seen", "training", "seed"])
     for row in rows:
-        results = [r for r in row.results if r.metric == "top1_accuracy"]
-        label = plain(re.sub(r"_seed\d+$", "", row.run), 60)
-        if not results or row.kind == "other":
-            continue
-        if row.kind == "unfiltered":
-            label += ", unfiltered"
-        line = lines.setdefault(label, PlotRow(label, paper=row.sweep.get("score")))
-        (line.baseline if row.kind == "random" else line.scores).extend(results)
-    if not any(line.scores for line in lines.values()):
-        return []
-    file = f"{page.stem}_{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('_')}.png"
-    plot_rows(list(lines.values()), page.with_name(file), title)
-    return [f"![Scores of each network, with intervals]({file})", ""]
+        lines.append(_cells([row.shown, *(_score(row.scores.get(c)) for c in columns), *_trained(row), _seed(row)]))
+    return lines
 
 
-def _columns(rows: list[_Row]) -> dict[tuple[str, str], str]:
-    found = [(r.protocol, r.metric) for row in rows for r in row.results if r.metric == "top1_accuracy"]
-    return {(p, m): f"{p} {SHORT_METRIC.get(m, m)}" for p, m in found}
+def _by_protocol(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """A line for each protocol; more networks than can be read beside one another stand in several tables."""
+    lines: list[str] = []
+    tables = -(-len(rows) // MOST_ACROSS)
+    for number in range(tables):
+        some = rows[len(rows) * number // tables : len(rows) * (number + 1) // tables]
+        lines += [*([""] if lines else []), *_table_head(["protocol", *(row.shown for row in some)])]
+        for column in columns:
+            if any(column in row.scores for row in some):
+                lines.append(_cells([_head(column), *(_score(row.scores.get(column)) for row in some)]))
+        if any(row.facts for row in some):
+            for name, *cells in zip(("RankMe", "images seen", "training"), *map(_trained, some)):
+                lines.append(_cells([name, *cells]))
+        lines.append(_cells(["seed", *map(_seed, some)]))
+    return lines
 
 
-def _table(rows: list[_Row]) -> list[str]:
+def _sweep_table(rows: Sequence[Row]) -> list[str]:
     columns = _columns(rows)
-    head = ["network", *columns.values(), "RankMe", "images seen", "training", "seed"]
-    lines = [_cells(head), "|" + "---|" * len(head)]
+    lines = _table_head(["run", "changes", "paper", *map(_head, columns), "RankMe", "images seen", "seed"])
     for row in rows:
-        last = {(r.protocol, r.metric): r for r in row.results}
-        trained = row.training if row.kind == "encoder" else {}
-        cells = [row.name, *(_score(last.get(c)) for c in columns), *_trained(trained)]
-        cells += [f"{trained['seconds'] / 60:.1f} min" if trained else "-", str(row.results[0].seed)]
-        if _cells(cells) not in lines:
-            lines.append(_cells(cells))
-    return [*lines, *_notes(rows)]
-
-
-def _sweep_table(rows: list[_Row]) -> list[str]:
-    columns = _columns(rows)
-    head = ["run", "changes", "paper", *columns.values(), "RankMe", "images seen", "seed"]
-    lines = [_cells(head), "|" + "---|" * len(head)]
-    for row in rows:
-        if row.kind == "other":
-            continue
-        last = {(r.protocol, r.metric): r for r in row.results}
-        own = row.kind == "encoder"
-        changes = ", ".join(f"{key}={json.dumps(value)}" for key, value in row.sweep["changes"].items()) if own else ""
+        itself = not row.kind
+        changes = ", ".join(f"{key}={json.dumps(v)}" for key, v in row.sweep["changes"].items()) if itself else ""
         score = row.sweep["score"]
-        cells = [row.name, markdown(changes) or "-", "-" if score is None or not own else f"{score:.1f}"]
-        cells += [_score(last.get(c)) for c in columns]
-        lines.append(_cells([*cells, *_trained(row.training if own else {}), str(row.results[0].seed)]))
-    return [*lines, *_notes(rows)]
+        cells = [row.shown, markdown(changes) or "-", "-" if score is None or not itself else f"{score:.1f}"]
+        cells += [_score(row.scores.get(c)) for c in columns]
+        lines.append(_cells([*cells, *_trained(row)[:2], _seed(row)]))
+    return lines
 
 
-def _trained(training: dict[str, Any]) -> list[str]:
-    rankme = training.get("rankme")
-    return [f"{rankme[-1]:.1f}" if rankme else "-", f"{training['samples_seen']:,}" if training else "-"]
+def _trained(row: Row) -> list[str]:
+    """RankMe, images seen, minutes of training."""
+    facts = row.facts
+    rankme = facts.get("rankme")
+    seen = [f"{facts['samples_seen']:,}", f"{facts['seconds'] / 60:.1f} min"] if facts else ["-", "-"]
+    return [f"{rankme[-1]:.1f}" if rankme else "-", *seen]
 
 
-def _notes(rows: list[_Row]) -> list[str]:
-    """What stands below a table: size of the test split, choices, machine, commands."""
+def _seed(row: Row) -> str:
+    return "-" if row.seed is None else str(row.seed)
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """What stands below the tables: size of the test split, intervals, choices, machine, commands."""
     results = [result for row in rows for result in row.results]
-    images = sorted({f"{r.num_examples:,}" for r in results})
-    choices = sorted({f"{r.protocol}: {r.selection.split(';')[0]}" for r in results})
-    lines = ["", f"{', '.join(images)} test images. Choices: {'; '.join(choices)}."]
-    hardware = sorted({_hardware(row.training) for row in rows if row.training})
-    if hardware:
-        lines += ["", f"Trained on: {'; '.join(hardware)}."]
-    given = {str(row.sweep.get("command") or row.training.get("command") or "") for row in rows}
-    commands = sorted(public_command(command) for command in given - {""})
+    lines = [f"Test images: {_said_of(results, lambda r: f'{r.num_examples:,}')}."]
+    lines += ["", f"Intervals: {_said_of(results, _interval)}."]
+    lines += ["", f"Choices: {_said_of(results, _choice)}."]
+    trained = {_hardware(row.training.get("environment", {})) for row in rows if row.own and row.training}
+    scored = {_hardware(r.environment) for row in rows if not row.training for r in row.results}
+    for what, machines in (("Trained", trained - {""}), ("Scored", scored - {""})):
+        if machines:
+            lines += ["", f"{what} on: {'; '.join(sorted(machines))}."]
+    given = {str(row.sweep.get("command") or row.training.get("command") or "") for row in rows if row.own}
+    given |= {result.command or "" for row in rows if not row.sweep for result in row.results}
+    commands = sorted(shown_command(command) for command in given - {""})
     if commands:
         lines += ["", "```", *commands, "```"]
     return [*lines, ""]
 
 
-def _training(run: Path) -> dict[str, Any]:
-    return _read(run / "training.json") or _read(run / "encoder" / "training.json")
+def _said_of(results: Sequence[Result], say: Any) -> str:
+    """What is said of the Results, with the protocols that it is said of where it is not the same for all."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        names = found.setdefault(say(result), [])
+        if result.protocol not in names:
+            names.append(result.protocol)
+    if len(found) == 1:
+        return markdown(next(iter(found)))
+    return "; ".join(f"{markdown(', '.join(names))}: {markdown(text)}" for text, names in found.items())
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _interval(result: Result) -> str:
+    """The kind of interval; number of resamples and seed of its draws, which may differ, are in the record."""
+    return re.sub(r", \d+ resamples(, seed \d+)?", "", result.interval_method or "none")
+
+
+def _choice(result: Result) -> str:
+    """How choices were made, without the seed and what was done after the choice."""
+    text = re.sub(r",? (from )?seed \d+", "", result.selection)
+    return re.split(r";(?![^(]*\))", text)[0]
+
+
+def _hardware(environment: dict[str, Any]) -> str:
+    """Accelerators, or the processor and its threads; empty where neither was recorded."""
+    if cards := environment.get("accelerators"):
+        return markdown(", ".join(cards))
+    if not environment.get("processor"):
+        return ""
+    threads = environment.get("cpu_threads", "?")
+    return markdown(f"{environment['processor']}, {threads} thread{'s' if threads != 1 else ''}")
 
 
 def _score(result: Result | None) -> str:
     if result is None:
         return "-"
-    low, high = result.interval or (result.value, result.value)
+    if result.interval is None:
+        return f"**{100 * result.value:.1f}**"
+    low, high = result.interval
     return f"**{100 * result.value:.1f}** [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _hardware(training: dict[str, Any]) -> str:
-    environment = training.get("environment", {})
-    cards = environment.get("accelerators") or []
-    threads = environment.get("cpu_threads", "?")
-    cpu = f"{environment.get('processor', 'processor not recorded')}, {threads} thread{'s' if threads != 1 else ''}"
-    return markdown(", ".join(cards) or cpu)
+def _table_head(cells: Sequence[str]) -> list[str]:
+    return [_cells(cells), "|" + "---|" * len(cells)]
 
 
 def _cells(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+class _Pictures:
+    """Draws the pictures of a page, each into a file of its own."""
+
+    def __init__(self, page: Path) -> None:
+        self.page = page
+        self.files: set[str] = set()
+
+    def draw(self, name: str, title: str, rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+        """Draws networks, seeds of one recipe on one line, and names the picture; nothing where there are none."""
+        lines: dict[str, PlotRow] = {}
+        for row in sorted(rows, key=lambda row: (row.kind == "random", row.name.startswith("pixels"))):
+            label = plain(re.sub(r"_seed\d+$", "", row.name), 60)
+            results = [result for column, result in row.scores.items() if column in columns]
+            if row.kind == "random" and label in lines:
+                lines[label].baseline.extend(results)
+                continue
+            label += {"": "", "random": ", random weights", "unfiltered": ", unfiltered"}[row.kind]
+            paper = None if row.kind else row.sweep.get("score")
+            lines.setdefault(label, PlotRow(label, paper=paper)).scores.extend(results)
+        if not any(line.scores for line in lines.values()):
+            return []
+        stem = f"{self.page.stem}_{re.sub(r'[^A-Za-z0-9.]+', '_', name).strip('_')}"
+        file, number = f"{stem}.png", 1
+        while file in self.files:  # two names may differ in signs only
+            number += 1
+            file = f"{stem}_{number}.png"
+        self.files.add(file)
+        plot_rows(list(lines.values()), self.page.with_name(file), title)
+        return [f"![Scores of each network, with intervals]({file})", ""]
