@@ -23,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     """Runs the demo; returns the exit status."""
-    import torch
-
     from mscn_hf.training.finish import check_scoring, finish_run
     from mscn_hf.training.pretrain import pretrain, quiet_logs
     from mscn_hf.training.recipe_file import parse_run
@@ -42,16 +40,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     trained = time.time()
     finish_run(config, command)
 
-    # Load it back as a user would.
-    from transformers import AutoImageProcessor, AutoModel
-
     folder = Path(args.out) / "encoder"
-    model = AutoModel.from_pretrained(folder)
-    processor = AutoImageProcessor.from_pretrained(folder)
-    image = _first_image(config.data.open(config.data.train_split))
-    with torch.no_grad():
-        features = model(**processor(image, return_tensors="pt")).pooler_output.flatten(1)
-    print(f"AutoModel.from_pretrained({str(folder)!r}) -> {type(model).__name__}, features {tuple(features.shape)}")
+    print(load_back(folder, _first_image(config.data.open(config.data.train_split))))
     print(f"pre-training {trained - started:.0f} s, scores and card {time.time() - trained:.0f} s")
     for name, what in (
         ("views.png", "what the network saw"),
@@ -63,6 +53,20 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         if (Path(args.out) / name).exists():
             print(f"  {Path(args.out) / name}  {what}")
     return 0
+
+
+def load_back(folder: str | Path, image: Any) -> str:
+    """Loads an encoder as a user would and says what it makes of one image (PIL): features (1, F)."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
+    from mscn_hf.models.any_encoder import has_class_token, pooled_features
+
+    model = AutoModel.from_pretrained(folder).eval()
+    pixels = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
+    with torch.no_grad():
+        features_BF = pooled_features(model(**pixels), has_class_token(model)).flatten(1)
+    return f"AutoModel.from_pretrained({str(folder)!r}) -> {type(model).__name__}, features {tuple(features_BF.shape)}"
 
 
 def _test_split(data: str, overrides: list[str]) -> str:

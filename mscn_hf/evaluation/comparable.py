@@ -25,8 +25,9 @@ def changed_settings(result: Result, protocol: Protocol) -> list[str]:
 
 
 def partial_splits(result: Result) -> list[str]:
-    """Which splits the Result saw a part of only: `max_train_images`, `max_test_images`."""
-    return [name for name in ("max_train_images", "max_test_images") if result.settings.get(name) is not None]
+    """Why its splits are not the papers': `max_train_images`, `max_test_images`, `splits` of the data set's own."""
+    parts = [name for name in ("max_train_images", "max_test_images") if result.settings.get(name) is not None]
+    return parts + ["splits"] * (result.settings.get("follows_papers", "yes") != "yes")
 
 
 def dataset_key(name: str) -> str:

@@ -7,7 +7,6 @@ so a dataset's name can neither add a heading nor a key.
 
 import json
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,10 +14,9 @@ import yaml
 from huggingface_hub import ModelCard
 
 from mscn_hf.evaluation.results import Result, read_results
-from mscn_hf.resources import find_resource
 
 from . import card_text
-from .card_parts import MARKER, Scores, card_metadata, try_usage
+from .card_parts import MARKER, Scores, card_metadata, fill_template, try_usage
 from .conversion.card import converted_card
 from .model_folder import ModelFolder, UnfitFolderError, open_model_folder
 from .usage import usage_examples
@@ -85,19 +83,16 @@ def render_card(
         options = {"repo_id": repo_id, "license": license, "check_usage": check_usage, "strict": strict}
         return converted_card(model, scores, **options)  # type: ignore[arg-type]
     license = license or _present_license(model.path / "README.md")
-    if license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", license):
-        raise UnfitFolderError(f"license must be a Hub identifier such as apache-2.0 or cc-by-4.0, got {license!r}")
     own = list(scores.own)
     title = (repo_id or model.name).rpartition("/")[2]
     model_id = repo_id or model.folder_name
+    data = card_metadata(model, own, name=title, license=license)
     examples = usage_examples(model_id, model.config)
     if check_usage:
         examples = try_usage(examples, model_id, model, strict=strict)
-    data = card_metadata(model, own, name=title, license=license)
-    return ModelCard.from_template(
+    return fill_template(
+        "template.md",
         data,
-        template_path=str(find_resource("cards", "template.md")),
-        marker=MARKER,
         title=title,
         summary=card_text.summary(model),
         trained=card_text.trained_sentence(model.training),

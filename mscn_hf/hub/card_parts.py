@@ -1,16 +1,21 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""What the cards of own and of converted models share: the mark, scores, tried usage examples, the YAML head."""
+"""What the cards of own and of converted models share: templates, the mark, scores, tried examples, the YAML head."""
 
 import logging
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mscn_hf.evaluation.results import Result
+from mscn_hf.resources import resource_folder
 
+from .card_text import trained_with_labels
+from .conversion.families import FAMILIES
 from .model_folder import ModelFolder, UnfitFolderError
 from .safe_text import is_local_path, plain, public_name, without_paths
 from .usage import Usage, run_usage
@@ -18,6 +23,8 @@ from .usage import Usage, run_usage
 logger = logging.getLogger(__name__)
 
 MARKER = "<!-- Written by mscn-hf; remove this line and `mscn-hf push` publishes your own text unchanged. -->"
+SELF_SUPERVISED = "self-supervised-learning"
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 
 @dataclass(frozen=True)
@@ -44,16 +51,60 @@ def try_usage(examples: list[Usage], model_id: str, model: ModelFolder, *, stric
     return tried
 
 
-def card_metadata(model: ModelFolder, own: list[Result], *, name: str, license: str | None) -> ModelCardData:
-    """The YAML head of the card: what the Hub filters by, and every own Result in the model-index."""
+def fill_template(name: str, data: ModelCardData, **values: Any) -> ModelCard:
+    """The card that a template of model_cards/ gives; huggingface_hub's own way cannot read a part that two share."""
+    cards = Environment(loader=FileSystemLoader(resource_folder("cards")), undefined=StrictUndefined)
+    return ModelCard(cards.get_template(name).render(card_data=data.to_yaml(), marker=MARKER, **values))
+
+
+def check_license(license: str | None) -> None:
+    """Raises UnfitFolderError if a licence is given that cannot be one of the Hub's identifiers."""
+    if license is not None and not _LICENSE.fullmatch(license):
+        raise UnfitFolderError(f"license must be a Hub identifier such as apache-2.0 or cc-by-4.0, got {license!r}")
+
+
+def model_tags(model: ModelFolder, conversion: dict[str, Any] | None = None) -> list[str]:
+    """The tags of a card: architecture, method, where the weights come from, and only what is on record of labels.
+
+    Args:
+        model: its training.json names method and objective.
+        conversion: conversion.json of converted weights, whose family tells how they were trained.
+    """
+    kind = str(model.config["model_type"])
+    method = re.findall(r"[a-z0-9]+", str(model.training.get("method", "")).lower())
+    if conversion is None:
+        self_supervised = bool(method) and not trained_with_labels(model.training)
+        origin = []
+    else:
+        family = str(conversion["family"])
+        self_supervised = family in FAMILIES and FAMILIES[family].without_labels
+        origin = [family.replace("_", "-"), "converted"]
+        if kind == "relicv2" and family != kind:
+            kind = "resnet"  # the architecture is named after one of the methods that train it
+    return [*dict.fromkeys([kind, *method, *([SELF_SUPERVISED] if self_supervised else []), "vision", *origin])]
+
+
+def card_metadata(
+    model: ModelFolder,
+    own: list[Result],
+    *,
+    name: str,
+    license: str | None,
+    conversion: dict[str, Any] | None = None,
+) -> ModelCardData:
+    """The YAML head of the card: what the Hub filters by, and every own Result in the model-index.
+
+    Raises:
+        UnfitFolderError: the licence is not an identifier.
+    """
+    check_license(license)
     trained_on = model.training.get("dataset") or {}
     dataset = hub_dataset(str(trained_on.get("name", "")), trained_on.get("revision"))
-    method = re.findall(r"[a-z0-9]+", str(model.training.get("method", "")).lower())
     return ModelCardData(
         license=license,
         library_name="transformers",
         pipeline_tag="image-feature-extraction",
-        tags=[*dict.fromkeys([model.config["model_type"], *method, "self-supervised-learning", "vision"])],
+        tags=model_tags(model, conversion),
         datasets=[dataset] if dataset else None,
         metrics=sorted({metric_type(result.metric) for result in own}) or None,
         model_name=name if own else None,

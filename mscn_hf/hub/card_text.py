@@ -40,6 +40,12 @@ def summary(model: ModelFolder) -> str:
     return text + " It has no classifier."
 
 
+def trained_with_labels(training: dict[str, Any]) -> bool:
+    """Whether the record says that the network was trained to name its images."""
+    recipe = training.get("recipe")
+    return isinstance(recipe, dict) and recipe.get("objective") == "cross_entropy"
+
+
 def trained_sentence(training: dict[str, Any]) -> str:
     """Papers behind the method, where a method was recorded."""
     method = training.get("method")
@@ -47,9 +53,7 @@ def trained_sentence(training: dict[str, Any]) -> str:
         return ""
     named = [TITLES[key] for key in papers_of(str(method))]
     based = f", after {' and '.join(named)}" if named else ""
-    recipe = training.get("recipe")
-    supervised = isinstance(recipe, dict) and recipe.get("objective") == "cross_entropy"
-    labels = "with their labels" if supervised else "without labels"
+    labels = "with their labels" if trained_with_labels(training) else "without labels"
     return f"It was trained on images {labels}, with the method {markdown(method, 80)}{based}."
 
 

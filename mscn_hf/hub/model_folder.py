@@ -22,6 +22,7 @@ PUBLISHED = {".json", ".safetensors", ".py", ".md", ".txt", ".yaml", ".yml"}
 PICTURES = {".png", ".jpg", ".jpeg", ".svg", ".webp"}
 BARE_NAMES = {"LICENSE", "NOTICE", "LICENCE", ".gitattributes"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # PIL's numbers, `resample` in preprocessor_config.json
 LENGTH_BYTES = 8  # bytes that give the length of a safetensors header
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Results as the Hub's community evaluations: `.eval_results/*.yaml`, from which leaderboards are made."""
 
+import logging
 import re
 from collections.abc import Iterable
 
@@ -10,6 +11,8 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml, parse_
 from mscn_hf.evaluation.results import Result
 
 from .safe_text import plain, without_paths
+
+logger = logging.getLogger(__name__)
 
 FOLDER = ".eval_results"
 OWN_FILE = re.compile(r"\.eval_results/mscn-hf_[A-Za-z0-9._-]+\.yaml")
@@ -44,19 +47,34 @@ def eval_entry(result: Result) -> EvalResultEntry:
 def eval_results_files(results: Iterable[Result]) -> dict[str, str]:
     """`.eval_results` files of the Results that carry a benchmark, one file per variant (benchmark, protocol, seed).
 
-    Of two Results of one variant and task the later in the list counts: results.jsonl is appended to.
+    A task has one score. Where a variant has several Results of one task, the first says which metric on which images
+    it is, a protocol's main metric before its others; of that metric the latest counts, since results.jsonl is
+    appended to; the others are left out with a warning.
 
     Returns:
         path in the repository -> YAML text, sorted by path.
     """
-    variants: dict[str, dict[str, EvalResultEntry]] = {}
+    variants: dict[str, dict[str, Result]] = {}
     for result in results:
-        if result.benchmark_id is not None and result.task_id is not None:
-            parts = [result.benchmark_id, without_paths(result.protocol)]
-            parts += [f"seed{result.seed}"] if result.seed is not None else []
-            name = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.")[:60] for part in parts)
-            variants.setdefault(f"{FOLDER}/mscn-hf_{name}.yaml", {})[result.task_id] = eval_entry(result)
-    return {path: _dump(list(entries.values())) for path, entries in sorted(variants.items())}
+        if result.benchmark_id is None or result.task_id is None:
+            continue
+        parts = [result.benchmark_id, without_paths(result.protocol)]
+        parts += [f"seed{result.seed}"] if result.seed is not None else []
+        name = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.")[:60] for part in parts)
+        scores = variants.setdefault(f"{FOLDER}/mscn-hf_{name}.yaml", {})
+        first = scores.setdefault(result.task_id, result)
+        if _measured(result) == _measured(first):
+            scores[result.task_id] = result
+        else:
+            logger.warning(
+                "%s of %s is left out of %s: the task %s has the score %s already",
+                *(result.metric, result.protocol, FOLDER, result.task_id, first.metric),
+            )
+    return {path: _dump([eval_entry(score) for score in scores.values()]) for path, scores in sorted(variants.items())}
+
+
+def _measured(result: Result) -> tuple[str | None, ...]:
+    return result.metric, result.dataset, result.dataset_config, result.split
 
 
 def read_eval_results(text: str) -> list[EvalResultEntry]:

@@ -30,8 +30,7 @@ MSCN_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 # ReLICv2 (Tomasev et al. 2022). n_e = 10: appendix G.3. ema: the row that tables 18, 21 and 22 share. Temperature and
-# scales are missing from the paper's plain text, so they are remembered, unverified; heads as in BYOL, whose code it
-# shares.
+# scales are not verified against the paper; heads as in BYOL, whose code it shares.
 RELICV2_FIELDS: dict[str, Any] = {
     "objective": "relic",
     "objective_params": {"temperature": 0.2, "contrast_scale": 0.3, "invariance_scale": 2.0, "negatives": 10},

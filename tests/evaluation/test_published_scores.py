@@ -155,3 +155,9 @@ def test_report_command(tmp_path, capsys):
     assert main(["report", str(tmp_path / "other.jsonl"), "--papers", str(tmp_path / "q.png")]) == 0
     printed = capsys.readouterr().out
     assert "no paper has a score" in printed and "bigger net" not in printed
+
+
+@pytest.mark.parametrize(("follows", "departures"), [("yes", []), ("partly", ["splits"]), ("no", ["splits"])])
+def test_splits_of_ones_own_are_a_departure(follows, departures):
+    (found,) = compare_with_papers([result(settings={**SETTINGS, "follows_papers": follows})])
+    assert found.own[0].departures == departures

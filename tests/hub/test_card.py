@@ -121,6 +121,34 @@ def test_card_without_results_and_training_record(tiny_run):
     assert "This example was not run" in card.text
 
 
+def with_training(run, **fields):
+    path = run / "encoder" / "training.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_only_what_was_trained_without_labels_is_called_self_supervised(tiny_run):
+    with_training(tiny_run, recipe={"objective": "info_nce"})
+    assert card_of(tiny_run).data.tags == ["mscn", "simclr", "self-supervised-learning", "vision"]
+    with_training(tiny_run, method="supervised", recipe={"objective": "cross_entropy"})
+    card = card_of(tiny_run)
+    assert card.data.tags == ["mscn", "supervised", "vision"] and "images with their labels" in card.text
+    (tiny_run / "encoder" / "training.json").unlink()
+    assert card_of(tiny_run).data.tags == ["mscn", "vision"], "nothing is on record"
+
+
+def test_scores_are_not_said_to_be_of_frozen_features(tiny_run, tiny_hash):
+    text = card_of(tiny_run, results=[result_of(tiny_hash, protocol="finetune")]).text
+    said = "measured with exactly these weights, frozen or fine-tuned as the protocol says (sha256 over all tensors"
+    assert f"{said} `{tiny_hash}`)" in text and "frozen features" not in text
+
+
+def test_templates_are_the_packages_own(tiny_run, tmp_path, monkeypatch):
+    for name in ("template.md", "shared.md"):
+        (tmp_path / name).write_text("somebody's own")
+    monkeypatch.chdir(tmp_path)
+    assert "## Limits and biases" in card_of(tiny_run).text
+
+
 def test_text_from_another_hand_is_kept(tiny_run, caplog):
     path = write_card(tiny_run, check_usage=False)
     path.write_text(path.read_text().replace(MARKER, "").replace("# imagenette-mscn", "# Mine"))
@@ -146,7 +174,7 @@ def test_only_repositories_are_named_as_datasets(tmp_path):
 
 def test_usage_is_run_word_for_word(tiny_run):
     text = write_card(tiny_run).read_text()
-    assert text.count("it printed the features' shape `(1, 16)`") == 2  # with the package, and with remote code
+    assert text.count("it printed the shape `(1, 16)`") == 2  # with the package, and with remote code
     assert 'AutoModel.from_pretrained("encoder", trust_remote_code=True)' in text
     assert "import mscn_hf" in text
 
@@ -174,6 +202,22 @@ def test_eval_results_name_their_benchmark_and_come_back(tiny_run, tiny_hash):
     assert yaml.safe_load(files[".eval_results/mscn-hf_org-bench_knn_seed1.yaml"])[0]["value"] == 0.6
     with pytest.raises(ValueError, match="no benchmark_id"):
         eval_entry(results[-1])
+
+
+def test_a_benchmarks_task_has_one_score(tiny_hash, caplog):
+    """As an evaluation writes them: every metric of a protocol with the task's name, the main one first."""
+
+    def scores(*results):
+        files = eval_results_files([result_of(tiny_hash, **benchmark, **fields) for fields in results])
+        return [[entry.value for entry in read_eval_results(text)] for text in files.values()]
+
+    benchmark = {"benchmark_id": "org/bench", "task_id": "knn"}
+    top1, top5 = {"value": 0.6, "interval": None}, {"value": 0.9, "interval": None, "metric": "top5_accuracy"}
+    assert scores(top1, top5) == [[0.6]]
+    assert "top5_accuracy of knn is left out" in caplog.text and "has the score top1_accuracy already" in caplog.text
+    assert scores(top1, top5, top1 | {"value": 0.7}, top5) == [[0.7]], "measured again"
+    assert scores(top1, top1 | {"value": 0.8, "dataset": "org/other"}) == [[0.6]]
+    assert scores(top1, top5 | {"protocol": "linear"}, top5 | {"seed": 1}) == [[0.6], [0.9], [0.9]]
 
 
 def test_results_may_come_from_a_file_of_ones_own(tiny_run, tiny_hash, tmp_path):

@@ -187,6 +187,7 @@ class LogisticSettings(Protocol):
             "interval": (interval.low, interval.high),
             "interval_method": interval.method,
         }
+        whole["interval_method"] = interval.method
         return [dataclasses.replace(common, metric=metric, **whole) for metric in metrics]
 
 

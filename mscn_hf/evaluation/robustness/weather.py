@@ -38,9 +38,9 @@ def frost(image_HWC: np.ndarray, severity: int, random: np.random.Generator) -> 
 def frost_overlay(height: int, width: int, random: np.random.Generator) -> np.ndarray:
     """A picture of ice on glass (H, W, 3) in [0, 1], drawn afresh: ferns, and needles along three axes.
 
-    The benchmark adds crops of photographs of ice, which cannot be shipped here. The drawing is bluish, bright and of
-    high contrast as they are, but it is another: compare scores under this corruption with one another, not with
-    published ones.
+    The benchmark adds crops of photographs of ice, which cannot be shipped here. The drawing is as bright on average,
+    of the same contrast and as fine as these are, and bluish, but it is another: compare scores under this corruption
+    with one another, not with published ones.
     """
     side = _power_of_two(max(height, width))
     cloud, fern, crack = (plasma(side, decay, random)[:height, :width] for decay in (1.7, 1.5, 1.6))
@@ -48,8 +48,10 @@ def frost_overlay(height: int, width: int, random: np.random.Generator) -> np.nd
     seeds_HW1 = (random.random((height, width, 1)) < 0.012) * random.uniform(0.3, 1, (height, width, 1))
     tilt = random.uniform(0, 60)
     needles = np.sum([motion_blur(seeds_HW1, 14, 9, tilt + turn) for turn in range(0, 360, 60)], axis=0)[:, :, 0]
-    ice_HW = np.clip(0.2 + 1.1 * cloud * (0.45 * ferns + 4.0 * needles), 0, 1)
-    return ice_HW[:, :, None] ** (1 / np.array(FROST_TINT))
+    ice_HW = np.clip(1.1 * cloud * (0.45 * ferns + 4.0 * needles), 0, 0.8)
+    # The photographs have mean levels from 0.45 to 0.85, and a standard deviation of 0.09 within a crop.
+    ice_HW = random.uniform(0.45, 0.85) + 0.5 * (ice_HW - ice_HW.mean())
+    return np.clip(ice_HW, 0, 1)[:, :, None] ** (1 / np.array(FROST_TINT))
 
 
 def _ridges(cloud_HW: np.ndarray, count: int) -> np.ndarray:

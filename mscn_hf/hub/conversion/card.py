@@ -19,11 +19,10 @@ from transformers import PreTrainedModel
 
 from mscn_hf.evaluation.encoder import weights_hash
 from mscn_hf.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocessor_dict, save_preprocessor
-from mscn_hf.resources import find_resource
 
 from .. import card_text
-from ..card_parts import MARKER, Scores, card_metadata, try_usage
-from ..model_folder import ModelFolder, UnfitFolderError, open_model_folder, read_json
+from ..card_parts import Scores, card_metadata, check_license, fill_template, try_usage
+from ..model_folder import INTERPOLATIONS, ModelFolder, UnfitFolderError, open_model_folder, read_json
 from ..papers import PAPERS
 from ..safe_text import fenced, markdown, without_paths
 from ..usage import Usage, usage_examples
@@ -35,11 +34,6 @@ logger = logging.getLogger(__name__)
 CONVERSION_FILE = "conversion.json"
 # What a card is made from.
 WRITTEN = ("family", "title", "paper", "source", "license", "facts", "model", "environment", "date")
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-# Families whose weights were trained with labels, or nobody knows how.
-NOT_SELF_SUPERVISED = ("torchvision", "timm", "resnet")
-SELF_SUPERVISED = "self-supervised-learning"  # the tag that the card of a model of this package carries
-RESAMPLING = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
 def preprocessor(
@@ -75,7 +69,8 @@ def write_converted(
 ) -> dict[str, Any]:
     """Writes a model with converted weights as a folder that can be loaded, read and published.
 
-    The folder appears when all of it is written and the saved weights were loaded again and found equal to the bit.
+    The folder appears when all of it is written, the card too, and the saved weights were loaded again and found equal
+    to the bit.
 
     Args:
         model: with its weights in place.
@@ -99,8 +94,7 @@ def write_converted(
     """
     family = FAMILIES[family] if isinstance(family, str) else family
     license = license or family.license
-    if license is not None and not LICENSE.fullmatch(license):
-        raise ValueError(f"license must be a Hub identifier such as apache-2.0 or cc-by-4.0, got {license!r}")
+    check_license(license)
     conversion = {
         "family": family.name,
         "title": family.title,
@@ -121,17 +115,18 @@ def write_converted(
     refuse_used_folder(out)
     out = Path(out).expanduser().absolute()
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
+    made = partial / out.name  # its last part stands in the card
+    made.mkdir(parents=True)
     try:
-        _write(model, partial, conversion, preprocessor)
-        _load_again(model, partial)
+        _write(model, made, conversion, preprocessor)
+        _load_again(model, made)
+        card = converted_card(open_model_folder(made), license=license, check_usage=check_usage)
+        card.save(made / "README.md")
         if out.exists():
             out.rmdir()  # empty: a rename onto it is not portable
-        partial.rename(out)
+        made.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    card = converted_card(open_model_folder(out), license=license, check_usage=check_usage)
-    card.save(out / "README.md")
     return conversion
 
 
@@ -184,19 +179,15 @@ def converted_card(
     others = list(scores.others) if scores else []
     model_id = repo_id or model.folder_name
     title = model_id.rpartition("/")[2]
+    data = card_metadata(model, own, name=title, license=license, conversion=conversion)
+    if _classifies(model.config):
+        data.pipeline_tag = "image-classification"
     examples = [_with_output(example, model.config) for example in usage_examples(model_id, model.config)]
     if check_usage:
         examples = try_usage(examples, model_id, model, strict=strict)
-    data = card_metadata(model, own, name=title, license=license)
-    family = str(conversion["family"])
-    tags = [*(data.tags or []), family.replace("_", "-"), "converted"]
-    data.tags = list(dict.fromkeys(tag for tag in tags if tag != SELF_SUPERVISED or family not in NOT_SELF_SUPERVISED))
-    if _classifies(model.config):
-        data.pipeline_tag = "image-classification"
-    return ModelCard.from_template(
+    return fill_template(
+        "converted.md",
         data,
-        template_path=str(find_resource("cards", "converted.md")),
-        marker=MARKER,
         title=title,
         summary=_summary(model, conversion),
         origin=_origin(conversion),
@@ -229,7 +220,9 @@ def _classifies(config: dict[str, Any]) -> bool:
 
 
 def _summary(model: ModelFolder, conversion: dict[str, Any]) -> str:
-    kind = {"resnet": "ResNet", "relicv2": "ReLICv2 ResNet", "vit_msn": "vision transformer (ViT-MSN)"}
+    # Architectures are named after methods: BYOL's weights are of the same network as ReLICv2's.
+    padded = "ReLICv2 ResNet" if conversion["family"] == "relicv2" else "ResNet with SAME padding"
+    kind = {"resnet": "ResNet", "relicv2": padded, "vit_msn": "vision transformer (ViT-MSN)"}
     name = kind.get(model.config["model_type"], markdown(model.config["model_type"]))
     count = conversion["model"]["parameters"]
     size = f"{count / 1e6:.1f} million" if count >= 1e6 else f"{count:,}"
@@ -278,7 +271,7 @@ def _preprocessing(folder: Path) -> str:
     """The processor's settings in words."""
     settings = read_json(folder / "preprocessor_config.json")
     size, crop = settings.get("size", {}).get("shortest_edge"), settings.get("crop_size", {}).get("height")
-    how = RESAMPLING.get(settings.get("resample", 0), "")
+    how = INTERPOLATIONS.get(settings.get("resample", -1), "")
     mean, std = (", ".join(map(str, settings.get(name, []))) for name in ("image_mean", "image_std"))
     return f"shorter side to {size} ({how}), middle {crop}x{crop}, mean ({mean}), standard deviation ({std})"
 

@@ -34,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", help="which network of the file: online or target (BYOL), or a family's own name")
     parser.add_argument("--prefix", help="of a torch file: where the encoder stands")
     parser.add_argument("--with-head", action="store_true", help="of a torch file: keep the classifier")
-    parser.add_argument("--drop", nargs="+", metavar="PATTERN", help="of a torch file: tensors that may be left out")
+    # Not nargs="+", which would swallow CHECKPOINT and OUT behind it.
+    parser.add_argument(
+        "--drop",
+        action="append",
+        metavar="PATTERN",
+        help="of a torch file: tensors that may be left out; may be given several times",
+    )
     parser.add_argument("--num-heads", type=int, help="of MSN at widths of your own: attention heads")
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything and tell what was found; write nothing"

@@ -3,18 +3,24 @@
 
 from dataclasses import dataclass
 
+from .files import CheckpointError
+
 
 @dataclass(frozen=True)
 class Family:
-    """One method whose authors published weights.
+    """One method whose authors published weights, or one library that trains many.
 
     Args:
         name: key in FAMILIES, and the word on the command line.
         title: the method's name as its authors write it.
         paper: address of the paper.
-        license: the weights' licence by the Hub's identifier; None where the authors state none.
+        license: the weights' licence by the Hub's identifier, read with care: a repository's licence that forbids
+            commercial use is taken for that of the weights that it publishes; a permissive one only where its authors
+            put the whole project or the weights under it; None otherwise, and for libraries, whose licence says
+            nothing of what others train with them.
         source: address of the repository or page that published the weights.
         note: a sentence or two for the card, on licence, training or input.
+        without_labels: whether all weights of this family were trained without labels.
     """
 
     name: str
@@ -23,7 +29,12 @@ class Family:
     license: str | None
     source: str
     note: str
+    without_labels: bool = True
 
+
+NON_COMMERCIAL = (
+    "The authors' repository was published under CC BY-NC 4.0: no commercial use, unless it says otherwise by now."
+)
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -52,7 +63,7 @@ FAMILIES: dict[str, Family] = {
             paper="https://arxiv.org/abs/1911.05722",
             license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/moco",
-            note="The authors' repository is under CC BY-NC 4.0: no commercial use.",
+            note=NON_COMMERCIAL,
         ),
         Family(
             name="mocov2",
@@ -60,7 +71,7 @@ FAMILIES: dict[str, Family] = {
             paper="https://arxiv.org/abs/2003.04297",
             license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/moco",
-            note="The authors' repository is under CC BY-NC 4.0: no commercial use.",
+            note=NON_COMMERCIAL,
         ),
         Family(
             name="mocov3",
@@ -68,7 +79,7 @@ FAMILIES: dict[str, Family] = {
             paper="https://arxiv.org/abs/2104.02057",
             license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/moco-v3",
-            note="The authors' repository is under CC BY-NC 4.0: no commercial use.",
+            note=NON_COMMERCIAL,
         ),
         Family(
             name="simsiam",
@@ -76,7 +87,7 @@ FAMILIES: dict[str, Family] = {
             paper="https://arxiv.org/abs/2011.10566",
             license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/simsiam",
-            note="The authors' repository is under CC BY-NC 4.0: no commercial use.",
+            note=NON_COMMERCIAL,
         ),
         Family(
             name="swav",
@@ -84,8 +95,8 @@ FAMILIES: dict[str, Family] = {
             paper="https://arxiv.org/abs/2006.09882",
             license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/swav",
-            note="The authors' repository is under CC BY-NC 4.0: no commercial use. Its images are normalised with "
-            "0.228, not 0.229, as the first channel's deviation.",
+            note=f"{NON_COMMERCIAL} Its images are normalised with 0.228, not 0.229, as the first channel's "
+            "deviation.",
         ),
         Family(
             name="dino",
@@ -99,26 +110,27 @@ FAMILIES: dict[str, Family] = {
             name="barlow_twins",
             title="Barlow Twins",
             paper="https://arxiv.org/abs/2103.03230",
-            license=None,
+            license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/barlowtwins",
-            note="The repository's licence was CC BY-NC 4.0 at first; look there for the present one before you "
-            "publish.",
+            note=NON_COMMERCIAL,
         ),
         Family(
             name="vicreg",
             title="VICReg",
             paper="https://arxiv.org/abs/2105.04906",
-            license=None,
+            license="mit",
             source="https://github.com/facebookresearch/vicreg",
-            note="The repository's README names the MIT licence; look there before you publish.",
+            note="The authors put their whole project under the MIT licence and say that it allows commercial use.",
         ),
         Family(
             name="vissl",
             title="VISSL",
             paper="https://github.com/facebookresearch/vissl",
-            license="mit",
+            license=None,
             source="https://github.com/facebookresearch/vissl",
-            note="VISSL trains many methods; which one made these weights does not stand in the file.",
+            note="VISSL trains many methods, with labels too; which one made these weights does not stand in the "
+            "file. VISSL itself is under the MIT licence.",
+            without_labels=False,
         ),
         Family(
             name="solo_learn",
@@ -144,6 +156,7 @@ FAMILIES: dict[str, Family] = {
             source="https://github.com/pytorch/vision",
             note="Trained with labels. torchvision's code is under BSD-3-Clause; the weights may have terms of their "
             "own.",
+            without_labels=False,
         ),
         Family(
             name="timm",
@@ -152,6 +165,7 @@ FAMILIES: dict[str, Family] = {
             license=None,
             source="https://github.com/huggingface/pytorch-image-models",
             note="The licence of each of timm's weights stands on its page on the Hub.",
+            without_labels=False,
         ),
         Family(
             name="resnet",
@@ -160,14 +174,42 @@ FAMILIES: dict[str, Family] = {
             license=None,
             source="",
             note="How and by whom the weights were trained does not stand in the file.",
+            without_labels=False,
         ),
         Family(
             name="msn",
             title="MSN (Masked Siamese Networks)",
             paper="https://arxiv.org/abs/2204.07141",
-            license=None,
+            license="cc-by-nc-4.0",
             source="https://github.com/facebookresearch/msn",
-            note="Look up the licence in the authors' repository before you publish.",
+            note=NON_COMMERCIAL,
         ),
     )
 }
+
+
+def refuse_unknown_family(name: str | None) -> None:
+    """Raises CheckpointError unless `name` is None or a key in FAMILIES."""
+    if name is not None and name not in FAMILIES:
+        raise CheckpointError(f"there is no family {name!r}; known are {', '.join(sorted(FAMILIES))}")
+
+
+def choose_family(named: str | None, shown: str, *, certain: bool, checkpoint: str, sign: str) -> Family:
+    """The family of a checkpoint's weights, whose paper and licence its card gives.
+
+    Args:
+        named: key in FAMILIES that the caller gave; None: the one that the file shows.
+        shown: key in FAMILIES that the file's layout shows.
+        certain: whether weights of no other family have this layout.
+        checkpoint: name of the file, for the message.
+        sign: what shows the family, for the message.
+
+    Raises:
+        CheckpointError: the family named is another than the one that the file shows for certain.
+    """
+    if certain and named not in (None, shown):
+        raise CheckpointError(
+            f"{checkpoint} is of the family {shown!r} ({sign}), and the card would give it the paper and licence of "
+            f"{named!r}; name {shown!r}, or leave the family out"
+        )
+    return FAMILIES[named or shown]

@@ -1,8 +1,16 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""What reading a checkpoint and writing a folder need of files."""
+"""What reading any checkpoint and writing a folder need: errors, free folders, hashes."""
 
 import hashlib
 from pathlib import Path
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not converted; the message says why and what to do."""
+
+
+class UnsafePickleError(ValueError):
+    """A pickle that asks for more than plain data; the message says for what."""
 
 
 def refuse_used_folder(out: str | Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from mscn_hf.models.modeling_relicv2 import ReLICv2Model
 
 from .card import write_converted
-from .families import FAMILIES
+from .families import choose_family, refuse_unknown_family
 from .files import refuse_used_folder, sha256
 from .haiku_checkpoint import read_network
 from .haiku_layout import describe, find_config, find_prefix, haiku_name, haiku_shape, split_encoder
@@ -36,7 +36,7 @@ def convert_haiku(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    family: str = "relicv2",
+    family: str | None = None,
     license: str | None = None,
     source: str | None = None,
     dry_run: bool = False,
@@ -48,7 +48,7 @@ def convert_haiku(
     Args:
         checkpoint: the pickle that the authors published; nothing in it is run.
         out: folder to make; it must not hold anything yet.
-        family: "relicv2" or "byol".
+        family: "byol" or "relicv2"; None: as the file tells, of which BYOL's holds a target network.
         license: the weights' licence by the Hub's identifier; None: the family's.
         source: where the checkpoint was published; None: the family's repository.
         dry_run: check everything, write nothing.
@@ -60,14 +60,16 @@ def convert_haiku(
 
     Raises:
         UnsafePickleError: the file asks for more than plain data.
-        ValueError: the file is no such checkpoint (see `read_encoder`), or `out` is in use.
+        ValueError: the file is no such checkpoint (see `read_encoder`), or of another family than the one named.
+        FileExistsError: `out` is in use.
     """
+    refuse_unknown_family(family)
     if not dry_run:
         refuse_used_folder(out)
     model, facts = read_encoder(checkpoint, network or "online")
-    return write_converted(
-        model, out, FAMILIES[family], source, license, facts, check_usage=check_usage, dry_run=dry_run
-    )
+    sign = f"it holds {'' if facts['layout'] == 'byol' else 'no '}target_params"
+    chosen = choose_family(family, facts["layout"], certain=True, checkpoint=facts["checkpoint"], sign=sign)
+    return write_converted(model, out, chosen, source, license, facts, check_usage=check_usage, dry_run=dry_run)
 
 
 def read_encoder(checkpoint: str | Path, network: str = "online") -> tuple[ReLICv2Model, dict[str, Any]]:
@@ -118,6 +120,7 @@ def read_encoder(checkpoint: str | Path, network: str = "online") -> tuple[ReLIC
         **({} if saved.step is None else {"training steps": saved.step}),
         "place in the file": saved.place,
         "names": f"Haiku, {prefix or 'no name in front'}",
+        "layout": "byol" if saved.has_target else "relicv2",
         "tensors": len(state_dict),
         "checkpoint": checkpoint.name,
         "checkpoint bytes": checkpoint.stat().st_size,

@@ -21,12 +21,15 @@ class HaikuNetwork:
             names for layers made in a constructor are left out.
         step: training step, None where the file does not say.
         place: where the parameters stand in the file.
+        has_target: whether the file holds a target network too, as every file of BYOL's program does, and none that
+            was published for ReLICv2.
         beside: names of what else stands there.
     """
 
     arrays: dict[str, PickledArray]
     step: int | None
     place: str
+    has_target: bool
     beside: tuple[str, ...]
 
 
@@ -66,6 +69,7 @@ def read_network(checkpoint: Path, network: str = "online") -> HaikuNetwork:
         arrays,
         step if type(step) is int else None,
         f"experiment_state.{wanted[0]}" if nested else wanted[0],
+        "target_params" in experiment,
         tuple(name for name in beside if name not in (*wanted, "experiment_state", "step")),
     )
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import ViTMSNConfig, ViTMSNModel
 
 from .card import preprocessor, write_converted
-from .families import FAMILIES
-from .files import refuse_used_folder
-from .torch_files import CheckpointError, open_torch_file
+from .families import choose_family, refuse_unknown_family
+from .files import CheckpointError, refuse_used_folder
+from .torch_files import open_torch_file
 from .torch_tensors import left_out, read_weights, refuse_empty
 from .wording import some
 
@@ -63,7 +63,7 @@ def convert_msn(
     Args:
         checkpoint: as MSN's training saves it, with the dictionaries `target_encoder` and `encoder`.
         out: folder to make; it must not hold anything yet.
-        family: key in FAMILIES; None: "msn".
+        family: "msn", as the file shows without it.
         license, source, dry_run, check_usage: as in `convert_pth`.
         network: "target" (default), which MSN scores, or "anchor".
         num_heads: attention heads, for widths that MSN did not use.
@@ -72,11 +72,10 @@ def convert_msn(
         what conversion.json holds.
 
     Raises:
-        CheckpointError: the file is refused: code in it, another layout, missing, left-over or misshapen tensors.
+        CheckpointError: the file is refused: code in it, another layout, missing, left-over or misshapen tensors; or
+            another family is named.
     """
-    name = family or "msn"
-    if name not in FAMILIES:
-        raise CheckpointError(f"there is no family {name!r}; known are {', '.join(sorted(FAMILIES))}")
+    refuse_unknown_family(family)
     if not dry_run:
         refuse_used_folder(out)
     file = open_torch_file(checkpoint)
@@ -95,6 +94,8 @@ def convert_msn(
         names, config = _plan(tensors, prefix, num_heads)
     except CheckpointError as error:
         raise CheckpointError(f"{file.path.name}, {group}: {error}") from None
+    sign = "by its dictionaries and the names of its tensors"
+    chosen_family = choose_family(family, "msn", certain=True, checkpoint=file.path.name, sign=sign)
     weights = _split_attention(read_weights(file, group, names))
     with torch.device("meta"):
         model = ViTMSNModel(config)
@@ -116,7 +117,7 @@ def convert_msn(
     return write_converted(
         model.eval(),
         out,
-        FAMILIES[name],
+        chosen_family,
         source,
         license,
         facts,

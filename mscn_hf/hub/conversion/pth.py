@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, ResNetForImageClassification, ResNetModel
 
+from ..model_folder import INTERPOLATIONS
 from .card import preprocessor, write_converted
-from .families import FAMILIES
-from .files import refuse_used_folder
-from .torch_files import CheckpointError, TorchFile, open_torch_file
+from .families import choose_family, refuse_unknown_family
+from .files import CheckpointError, refuse_used_folder
+from .torch_files import TorchFile, open_torch_file
 from .torch_keys import LAYOUTS, PREPROCESSING, Layout
 from .torch_resnet import Place, Plan, find_resnets, plan_resnet
 from .torch_tensors import left_out, read_weights
@@ -25,7 +26,7 @@ from .wording import first_line
 
 UNKNOWN = "resnet"  # the family of a file that does not show who trained it
 CLASSES = 1000
-RESAMPLE = {"bilinear": 2, "bicubic": 3}
+RESAMPLE = {name: number for number, name in INTERPOLATIONS.items()}
 PLAIN_TIMM = re.compile(r"(?:tv_)?resnet(?:10|14|18|26|34|50|101|152|200)")
 NOT_IN_THE_FILE = (
     "Strides, padding, pooling, activation and the epsilon of batch norm do not stand in a state dict. They are "
@@ -52,7 +53,7 @@ def convert_pth(
     Args:
         checkpoint: .pth, .pth.tar, .pt, .bin, .ckpt or .safetensors.
         out: folder to make; it must not hold anything yet.
-        family: key in FAMILIES; None: as the layout of the file tells.
+        family: key in FAMILIES; None: as the layout of the file tells. Needed only where the layout is nobody's own.
         license: the weights' licence by the Hub's identifier; None: the family's.
         source: where the checkpoint was published; None: the family's repository.
         dry_run: check everything, write nothing.
@@ -67,16 +68,22 @@ def convert_pth(
 
     Raises:
         CheckpointError: the file is refused (code in it, no or several complete ResNets, missing or left-over
-            tensors, an architecture that transformers' ResNet does not have).
+            tensors, an architecture that transformers' ResNet does not have), or its layout shows another family than
+            the one named.
     """
-    if family is not None and family not in FAMILIES:
-        raise CheckpointError(f"there is no family {family!r}; known are {', '.join(sorted(FAMILIES))}")
+    refuse_unknown_family(family)
     if not dry_run:
         refuse_used_folder(out)
     file = open_torch_file(checkpoint)
     fields = _fields_beside(file)
     place, layout, chosen, plan = _choose(file, fields, prefix, network, drop)
-    family = family or (layout.family if layout else UNKNOWN)
+    chosen_family = choose_family(
+        family,
+        layout.family if layout else UNKNOWN,
+        certain=layout is not None and not layout.any_method,
+        checkpoint=file.path.name,
+        sign="by the names of its tensors",
+    )
     model, classifier = _build(file, place, plan, with_head)
     used = {place.group: {*plan.names.values(), *classifier}}
     facts: dict[str, Any] = {
@@ -91,11 +98,11 @@ def convert_pth(
         "left out": left_out(file, used, place.prefix),
         "notes": [NOT_IN_THE_FILE, *_notes(plan, with_head)],
     }
-    settings = {**PREPROCESSING.get(family, {}), **_timm_preprocessing(file)}
+    settings = {**PREPROCESSING.get(chosen_family.name, {}), **_timm_preprocessing(file)}
     return write_converted(
         model,
         out,
-        FAMILIES[family],
+        chosen_family,
         source,
         license,
         facts,

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .files import sha256
+from .files import CheckpointError, sha256
 from .wording import first_line, key_text
 
 MAX_NESTING = 8
@@ -53,10 +53,6 @@ SAFETENSORS_TYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is not converted; the message says why and what to do."""
 
 
 class _Inert:

@@ -80,11 +80,13 @@ class Layout:
         family: its key in FAMILIES.
         networks: name -> pattern of its place; the first is the one whose scores the family publishes.
         marks: patterns that a "dictionary:name" of some tensor must match, to tell families with equal places apart.
+        any_method: whether a library lays out every method's weights so, hence a method's family may be named.
     """
 
     family: str
     networks: Mapping[str, str]
     marks: tuple[str, ...] = ()
+    any_method: bool = False
 
 
 LAYOUTS = (
@@ -108,7 +110,7 @@ LAYOUTS = (
     # Both share one code base; VICReg's projector has biases, Barlow Twins' normalises what comes out of it.
     Layout("barlow_twins", {"backbone": r"model:module\.backbone\."}, (r"model:module\.bn\.running_mean",)),
     Layout("vicreg", {"backbone": r"model:module\.backbone\."}, (r"model:module\.projector\.0\.bias",)),
-    Layout("vissl", {"trunk": r".*:(?:.*\.)?_feature_blocks\."}),
+    Layout("vissl", {"trunk": r".*:(?:.*\.)?_feature_blocks\."}, any_method=True),
     Layout(
         "solo_learn",
         {
@@ -116,6 +118,7 @@ LAYOUTS = (
             "momentum": r"state_dict:momentum_(?:backbone|encoder)\.",
         },
         (r"state_dict:classifier\.weight",),
+        any_method=True,
     ),
     # lightly's MoCo benchmark names the momentum encoder `backbone` and scores it.
     Layout(
@@ -125,6 +128,7 @@ LAYOUTS = (
             "second": r"state_dict:(?:backbone_momentum|teacher_backbone|query_backbone|student_backbone)\.",
         },
         (r"state_dict:(?:\w*projection_head|online_classifier).*",),
+        any_method=True,
     ),
 )
 

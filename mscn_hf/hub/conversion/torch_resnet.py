@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import ResNetConfig, ResNetModel
 
-from .torch_files import CheckpointError
+from .files import CheckpointError
 from .torch_keys import ENCODER_PARTS, HEADS, NAMINGS
 from .torch_tensors import refuse_empty
 from .wording import some

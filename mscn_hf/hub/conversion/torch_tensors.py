@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .torch_files import CheckpointError, TorchFile
+from .files import CheckpointError
+from .torch_files import TorchFile
 
 WRAPPERS = ("module", "model")  # first parts of a name that say nothing
 

@@ -6,26 +6,24 @@ on it are stand-ins of this module that keep numbers, names and nesting; every o
 """
 
 import os
-import pickle
 import pickletools
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..safe_text import plain
+from .files import UnsafePickleError
+from .pickle_keys import KeyCheckingUnpickler, check_keys
 from .wording import first_line, shown
 
 # Python 2's names, which pickle protocols below 3 write.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 MAX_AXES = 64  # numpy's own limit
 _REFUSED_OPCODES = {"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"}
-
-
-class UnsafePickleError(ValueError):
-    """A pickle that asks for more than plain data; the message says for what."""
 
 
 class PickledArray:
@@ -124,7 +122,8 @@ def load_plain_pickle(path: str | Path) -> Any:
         arrays of numpy and jax and `Record` for named tuples. Bytes outside of arrays may be stand-ins.
 
     Raises:
-        UnsafePickleError: the file asks for a class or function that is not plain data, which the message names.
+        UnsafePickleError: the file asks for a class or function that is not plain data, which the message names, or
+            has keys that take for ever to hash.
         ValueError: the file is no pickle, or a damaged one.
     """
     path = Path(path)
@@ -158,7 +157,7 @@ def _check_opcodes(file: Any) -> None:
             raise UnsafePickleError(f"it numbers an object {shown(argument)} in a file of {size} bytes")
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(KeyCheckingUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         known = _KNOWN.get((_RENAMED.get(module, module), name))
         if known is None:
@@ -259,7 +258,17 @@ def _encode(text: Any, encoding: Any) -> _Latin1:
 
 def _mapping(mapping: Any = ()) -> dict[Any, Any]:
     """Haiku's immutable mappings are written as the dict that they wrap; OrderedDict as pairs, or filled later."""
-    return mapping if type(mapping) is dict else dict(mapping)
+    if type(mapping) is dict:
+        return mapping
+    pairs = list(mapping)
+    check_keys(pair[0] for pair in pairs)
+    return dict(pairs)
+
+
+def _set(kind: type, items: Any = ()) -> Any:
+    items = list(items)
+    check_keys(items)
+    return kind(items)
 
 
 def _no_bytes() -> bytes:
@@ -267,7 +276,7 @@ def _no_bytes() -> bytes:
 
 
 def _dill_type(name: Any) -> Any:
-    known = {"set": set, "frozenset": frozenset, "bytes": _NO_BYTES, "OrderedDict": _MAPPING}
+    known = {"set": _SET, "frozenset": _FROZENSET, "bytes": _NO_BYTES, "OrderedDict": _MAPPING}
     # The type first: to hash a tuple that holds another one twice, and so on, takes for ever.
     return known[name] if type(name) is str and name in known else _refuse(f"dill._dill._load_type({shown(name)})")
 
@@ -282,11 +291,13 @@ def _record_class(name: Any, fields: Any, module: Any = None, defaults: Any = No
 _RECONSTRUCT = _Call(_reconstruct)
 _MAPPING = _Call(_mapping)
 _NO_BYTES = _Call(_no_bytes)
+_SET = _Call(partial(_set, set))
+_FROZENSET = _Call(partial(_set, frozenset))
 _ARRAY_OF = _Call(_array_of)
 
 _KNOWN: dict[tuple[str, str], Any] = {
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
+    ("builtins", "set"): _SET,
+    ("builtins", "frozenset"): _FROZENSET,
     ("builtins", "bytes"): _NO_BYTES,
     ("_codecs", "encode"): _Call(_encode),
     ("collections", "OrderedDict"): _MAPPING,

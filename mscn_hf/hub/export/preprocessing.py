@@ -5,9 +5,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..model_folder import INTERPOLATIONS
 from .source import ExportError
 
-INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 CROP_NOTE = (
     "torchvision rounds the corner of a centre crop to even numbers, transformers down: where the margins of a "
     "resized image are odd, the crop may lie one pixel further right or down than with the source's processor."

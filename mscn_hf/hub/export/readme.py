@@ -25,7 +25,8 @@ def write_readme(source: Source, target: str, written: Written, folder: Path) ->
         library_name=written.library,
         pipeline_tag="image-classification" if source.is_classifier else "image-feature-extraction",
         base_model=source.base_model,
-        tags=[source.config.model_type, "self-supervised-learning", "vision"],
+        # How the weights were trained is the source's to say.
+        tags=list(source.tags or (source.config.model_type, "vision")),
     )
     told = f"Licence: {source.license}." if source.license else "The source states no licence."
     if carried:

@@ -43,6 +43,7 @@ class Source:
         config: the network's configuration, of whatever class.
         preprocessor: preprocessor_config.json.
         license: the weights' licence by the Hub's identifier, None where the card names none.
+        tags: the card's tags.
         base_model: Hub id, None for a folder.
     """
 
@@ -51,6 +52,7 @@ class Source:
     config: Any
     preprocessor: dict[str, Any]
     license: str | None
+    tags: tuple[str, ...]
     base_model: str | None
 
     @cached_property
@@ -123,12 +125,15 @@ def open_model(folder_or_id: str | Path, revision: str | None = None) -> Source:
         config = AutoConfig.from_pretrained(found.path, trust_remote_code=False)
     except (OSError, StrictDataclassError, ValueError) as error:
         raise ExportError(f"cannot load the model {name!r}: {first_line(error)}") from error
+    card = _card_metadata(found.path / "README.md")
+    license, tags = card.get("license"), card.get("tags")
     return Source(
         name=name if repository else found.name,
         folder=found.path,
         config=config,
         preprocessor=read_json(found.path / "preprocessor_config.json"),
-        license=_license(found.path / "README.md"),
+        license=license if isinstance(license, str) else None,
+        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         base_model=name if repository else None,
     )
 
@@ -142,11 +147,11 @@ def _download(repo_id: str, revision: str | None) -> str:
         ) from error
 
 
-def _license(readme: Path) -> str | None:
+def _card_metadata(readme: Path) -> dict[str, Any]:
+    """The YAML head of a card of any hand; empty where it cannot be read."""
     if not readme.is_file():
-        return None
+        return {}
     try:
-        license = (metadata_load(readme) or {}).get("license")
+        return metadata_load(readme) or {}
     except (ValueError, yaml.YAMLError):
-        return None
-    return license if isinstance(license, str) else None
+        return {}

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from torch_checkpoints import body, small_resnet
 
 from mscn_hf.cli import main
+from mscn_hf.hub.conversion.haiku import convert_haiku
 from mscn_hf.hub.conversion.haiku_layout import haiku_name, haiku_shape
 from mscn_hf.models import ReLICv2Config, ReLICv2Model
 
@@ -26,8 +28,7 @@ def encoder():
     return model.eval()
 
 
-@pytest.fixture
-def checkpoint(encoder, tmp_path):
+def state_of(encoder):
     """The encoder as ReLICv2's program saves it, beside a projector."""
     trees = {"online_params": {"projector/~/linear": {"w": np.ones((8, 4), np.float32)}}, "online_state": {}}
     for key, tensor in encoder.state_dict().items():
@@ -35,14 +36,29 @@ def checkpoint(encoder, tmp_path):
         numbers = tensor.numpy().transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.numpy()
         tree = trees["online_state" if module.endswith("_ema") else "online_params"]
         tree.setdefault(module.replace("/", "/~/"), {})[name] = numbers.reshape(haiku_shape(tuple(tensor.shape)))
-    path = tmp_path / "checkpoint.pkl"
-    path.write_bytes(pickle.dumps({"experiment_state": trees, "step": 1234, "rng": None}, protocol=2))
+    return trees
+
+
+def saved(state, path):
+    path.write_bytes(pickle.dumps({"experiment_state": state, "step": 1234, "rng": None}, protocol=2))
     return path
 
 
-def test_a_folder_is_written(encoder, checkpoint, tmp_path, capsys):
-    out = tmp_path / "made" / "encoder"
-    assert main(["convert", "byol", str(checkpoint), str(out), "--license", "cc-by-nc-4.0", "--no-check-usage"]) == 0
+@pytest.fixture
+def checkpoint(encoder, tmp_path):
+    return saved(state_of(encoder), tmp_path / "checkpoint.pkl")
+
+
+@pytest.fixture
+def byol_checkpoint(encoder, tmp_path):
+    state = state_of(encoder)
+    target = {"target_params": state["online_params"], "target_state": state["online_state"]}
+    return saved(state | target, tmp_path / "byol.pkl")
+
+
+def test_a_folder_is_written(encoder, byol_checkpoint, tmp_path, capsys):
+    out, checkpoint = tmp_path / "made" / "encoder", str(byol_checkpoint)
+    assert main(["convert", "byol", checkpoint, str(out), "--license", "cc-by-nc-4.0", "--no-check-usage"]) == 0
     printed = capsys.readouterr().out
     parameters = sum(p.numel() for p in encoder.parameters())
     for told in (f"{parameters:,}", "widths [8, 16]", "1,234", "projector (1)", "cc-by-nc-4.0", f"wrote {out}"):
@@ -54,10 +70,10 @@ def test_a_folder_is_written(encoder, checkpoint, tmp_path, capsys):
     card = ModelCard.load(out / "README.md")
     assert card.data.license == "cc-by-nc-4.0" and "BYOL" in card.text
     facts = json.loads((out / "conversion.json").read_text())["facts"]
-    assert facts["left out"] == {"projector": 1, "rng": 0}
+    assert facts["left out"] == {"projector": 1, "target_params": 0, "target_state": 0, "rng": 0}
 
     before = {path: path.read_bytes() for path in out.iterdir()}
-    assert main(["convert", "relicv2", str(checkpoint), str(out)]) == 2
+    assert main(["convert", "byol", checkpoint, str(out)]) == 2
     assert "not an empty folder" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
@@ -71,8 +87,33 @@ def test_a_dry_run_writes_nothing(checkpoint, tmp_path, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_unknown_licence_is_said(checkpoint, capsys):
-    assert main(["convert", "byol", str(checkpoint), "--dry-run"]) == 0
+@pytest.mark.parametrize(
+    ("named", "shown", "sign"),
+    [("relicv2", "byol", "it holds target_params"), ("byol", "relicv2", "it holds no target_params")],
+)
+def test_byol_and_relicv2_are_told_apart(checkpoint, byol_checkpoint, capsys, named, shown, sign):
+    file = {"byol": byol_checkpoint, "relicv2": checkpoint}[shown]
+    assert main(["convert", named, str(file), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"{file.name} is of the family {shown!r} ({sign})" in error and f"the paper and licence of {named!r}" in error
+    )
+    assert convert_haiku(file, "", dry_run=True)["family"] == shown
+    with pytest.raises(ValueError, match="there is no family 'relic'; known are"):
+        convert_haiku(file, "", dry_run=True, family="relic")
+
+
+def test_drop_leaves_the_paths_behind_it_alone(tmp_path, capsys):
+    strange = {"decoder.0.weight": torch.randn(3), "critic.weight": torch.randn(3)}
+    torch.save(body(small_resnet()) | strange, tmp_path / "x.pth")
+    words = ["convert", "pth", "--no-check-usage", "--drop", "decoder.*", "--drop", "critic.*"]
+    assert main([*words, str(tmp_path / "x.pth"), str(tmp_path / "out")]) == 0
+    assert "decoder.* (1), critic.* (1)" in capsys.readouterr().out
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_an_unknown_licence_is_said(byol_checkpoint, capsys):
+    assert main(["convert", "byol", str(byol_checkpoint), "--dry-run"]) == 0
     assert "not known: ask the authors, then name it with --license" in capsys.readouterr().out
 
 

@@ -60,13 +60,31 @@ def test_card_says_whose_weights_they_are(swav, tmp_path):
 
 
 def test_licence_and_source_can_be_given(swav, tmp_path):
-    options = {"license": "mit", "source": "https://example.org/a_b", "family": "barlow_twins"}
+    options = {"license": "cc-by-4.0", "source": "https://example.org/a_b"}
     convert_pth(swav, tmp_path / "out", check_usage=False, **options)
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert card.data.license == "mit" and "<https://example.org/a_b>" in card.text and "Barlow Twins" in card.text
+    assert card.data.license == "cc-by-4.0" and "<https://example.org/a_b>" in card.text and "SwAV" in card.text
     with pytest.raises(ValueError, match="license must be a Hub identifier"):
         convert_pth(swav, tmp_path / "two", license="MIT\nx: y", check_usage=False)
     assert not (tmp_path / "two").exists()
+    with pytest.raises(UnfitFolderError, match="license must be a Hub identifier"):
+        converted_card(open_model_folder(tmp_path / "out"), license="My Licence", check_usage=False)
+
+
+def test_a_family_can_be_named_where_the_file_shows_none(tmp_path):
+    torch.save(body(small_resnet()), tmp_path / "resnet50.pth")
+    convert_pth(tmp_path / "resnet50.pth", tmp_path / "out", family="barlow_twins", check_usage=False)
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.license == "cc-by-nc-4.0" and "Barlow Twins" in card.text and "no commercial use" in card.text
+    assert card.data.tags == ["resnet", "self-supervised-learning", "vision", "barlow-twins", "converted"]
+
+
+@pytest.mark.parametrize("family", ["torchvision", "timm", "vissl", "resnet"])
+def test_weights_that_may_have_seen_labels_are_not_called_self_supervised(family, tmp_path):
+    torch.save(body(small_resnet()), tmp_path / "x.pth")
+    convert_pth(tmp_path / "x.pth", tmp_path / "out", family=family, check_usage=False)
+    tags = ModelCard.load(tmp_path / "out" / "README.md").data.tags
+    assert tags == [*dict.fromkeys(["resnet", "vision", family, "converted"])]
 
 
 def test_weights_of_nobody_known_claim_nothing(tmp_path):
@@ -129,6 +147,7 @@ def test_scores_of_these_weights_are_shown(swav, tmp_path):
     card = converted_card(open_model_folder(tmp_path / "out"), scores, repo_id="org/swav", check_usage=False)
     assert card.data.eval_results[0].metric_value == own.value
     assert f"**{own.value:.4f}**" in card.text and "pixels (abababab)" in card.text and "# swav" in card.text
+    assert "with exactly these weights, frozen or fine-tuned as the protocol says (sha256" in card.text
     assert "No score of these weights" not in card.text
 
 
@@ -160,6 +179,22 @@ def test_models_of_this_package_keep_their_own_files(tmp_path):
     assert "tomasev2022pushing" in card.text and "(bicubic)" in card.text
 
 
+def test_byols_weights_are_not_called_relicv2(tmp_path):
+    config = ReLICv2Config(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", padding="same", image_size=64
+    )
+    cards = {}
+    for family in ("byol", "relicv2"):
+        facts = {"architecture": "small", "left out": [], "notes": []}
+        write_converted(ReLICv2Model(config), tmp_path / family, family, None, None, facts, check_usage=False)
+        cards[family] = ModelCard.load(tmp_path / family / "README.md")
+    byol, relicv2 = cards["byol"], cards["relicv2"]
+    assert "A ResNet with SAME padding of " in byol.text and "BYOL" in byol.text and "ReLICv2" not in byol.text
+    assert byol.data.tags == ["resnet", "self-supervised-learning", "vision", "byol", "converted"]
+    assert "A ReLICv2 ResNet of " in relicv2.text
+    assert relicv2.data.tags == ["relicv2", "self-supervised-learning", "vision", "converted"]
+
+
 def test_nothing_half_written_is_left(swav, tmp_path, monkeypatch):
     def other_weights(model, folder):
         tensors = load_file(folder / "model.safetensors")
@@ -169,6 +204,22 @@ def test_nothing_half_written_is_left(swav, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="tensors differ"):
         convert_pth(swav, tmp_path / "new" / "out", check_usage=False)
     assert [path.name for path in (tmp_path / "new").iterdir()] == []
+
+
+def test_no_folder_appears_without_its_card(swav, tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    (tmp_path / "new").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(card_module, "try_usage", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            convert_pth(swav, tmp_path / "new" / "out")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == []
+    (tmp_path / "new" / "out").mkdir()  # empty: may be taken
+    convert_pth(swav, tmp_path / "new" / "out", check_usage=False)
+    assert (tmp_path / "new" / "out" / "README.md").is_file()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
 
 
 def test_what_does_not_load_as_it_was_saved(swav, tmp_path, monkeypatch):

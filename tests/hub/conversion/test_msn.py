@@ -7,8 +7,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch_checkpoints import mlp, under
 from transformers import AutoImageProcessor, AutoModel, ViTMSNModel
 
+from mscn_hf.hub.conversion.files import CheckpointError
 from mscn_hf.hub.conversion.msn import convert_msn
-from mscn_hf.hub.conversion.torch_files import CheckpointError
 
 
 def vit(seed=0, **options):
@@ -140,6 +140,8 @@ def test_files_that_are_refused(tmp_path):
     refused(r"norm1.bias has the shape \(0,\) and holds", change={"blocks.1.norm1.bias": t(0)})
     refused("not finite", change={"norm.weight": t(192) / 0})
     refused("network must be one of target, anchor, got 'key'", network="key")
+    refused(r"x.pth is of the family 'msn' \(.*the paper and licence of 'dino'; name 'msn', or leave", family="dino")
+    refused("there is no family 'msnv2'", family="msnv2")
     torch.save(small_vit().state_dict(), tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"has no dictionary 'target_encoder', .*; it has ''"):
         convert_msn(tmp_path / "x.pth", tmp_path / "out")

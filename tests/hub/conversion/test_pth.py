@@ -12,8 +12,9 @@ from torchvision.models.resnet import Bottleneck
 from transformers import AutoModel, ResNetForImageClassification, ResNetModel
 
 from mscn_hf.hub.conversion.families import FAMILIES
+from mscn_hf.hub.conversion.files import CheckpointError
 from mscn_hf.hub.conversion.pth import convert_pth
-from mscn_hf.hub.conversion.torch_files import CheckpointError, open_torch_file
+from mscn_hf.hub.conversion.torch_files import open_torch_file
 from mscn_hf.hub.conversion.torch_keys import LAYOUTS, PREPROCESSING, from_torchvision
 from mscn_hf.hub.conversion.torch_tensors import read_weights
 
@@ -76,6 +77,33 @@ def test_each_familys_checkpoint(layout, wanted, other, tmp_path):
     total = sum(1 for tensor in tensors_of(checkpoints(wanted, other)[layout]))
     assert facts["tensors"] + sum(facts["left out"].values()) == total
     assert facts["tensors"] == len(body(wanted))
+
+
+LIBRARIES = ("vissl", "solo_learn", "lightly")
+
+
+@pytest.mark.parametrize("layout", FAMILY_FILES)
+def test_a_familys_file_gets_no_others_licence(layout, wanted, other, tmp_path):
+    family = layout.partition(",")[0]
+    torch.save(checkpoints(wanted, other)[layout], tmp_path / "checkpoint.pth")
+
+    def found(named):
+        return convert_pth(tmp_path / "checkpoint.pth", "", family=named, dry_run=True)
+
+    assert found(family)["family"] == family
+    wrong = "dino" if family != "dino" else "swav"
+    if family in LIBRARIES:  # which lay out the weights of many methods alike
+        conversion = found(wrong)
+        assert (conversion["family"], conversion["facts"]["layout"]) == (wrong, family)
+        assert conversion["license"] == FAMILIES[wrong].license
+        return
+    message = (
+        f"checkpoint.pth is of the family {family!r} .*the paper and licence of {wrong!r}; name {family!r}, or leave"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        found(wrong)
+    with pytest.raises(CheckpointError, match="licence of 'resnet'"):
+        found("resnet")
 
 
 def tensors_of(content):

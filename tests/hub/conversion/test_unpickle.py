@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mscn_hf.hub.conversion import unpickle
+from mscn_hf.hub.conversion.files import UnsafePickleError
 from mscn_hf.hub.conversion.haiku_checkpoint import read_network
-from mscn_hf.hub.conversion.unpickle import PickledArray, Record, UnsafePickleError, load_plain_pickle
+from mscn_hf.hub.conversion.unpickle import PickledArray, Record, load_plain_pickle
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -273,9 +274,36 @@ def test_tuples_are_not_hashed_to_look_up_a_type(tmp_path):
         load_plain_pickle(write(tmp_path / "x.pkl", data))
 
 
+DEEP = b"(t" + b"2\x86" * 24  # half a second to hash; a few levels more take a year
+HASHED = {
+    "item": b"}" + DEEP + b"Ns.",
+    "items": b"}(K\x01N" + DEEP + b"Nu.",
+    "dictionary": b"(K\x01N" + DEEP + b"Nd.",
+    "set": b"\x8f(" + DEEP + b"\x90.",
+    "frozen set": b"(" + DEEP + b"\x91.",
+    "set of a list": b"c__builtin__\nset\n(](" + DEEP + b"etR.",
+    "dill's frozen set": call("dill._dill", "_load_type", "frozenset") + b"(](" + DEEP + b"etR.",
+    "pairs": b"ccollections\nOrderedDict\n(](](" + DEEP + b"NeetR.",
+    "inside a key": b"}K\x01" + DEEP + b"\x86Ns.",
+}
+
+
+@pytest.mark.parametrize("case", HASHED)
+def test_large_keys_are_refused_before_they_are_hashed(tmp_path, case):
+    with pytest.raises(UnsafePickleError, match="of more than 100 items as a key"):
+        load_plain_pickle(write(tmp_path / "x.pkl", HASHED[case]))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_keys_that_programs_use(tmp_path, protocol):
+    names = tuple(f"layer{i}" for i in range(50))
+    data = {("a", ("b", 1)): 1, names: 2, 2.5: {names}, None: frozenset([(1, 2), frozenset([3])]), "d": {1: {2: 3}}}
+    assert load_plain_pickle(write(tmp_path / "x.pkl", data, protocol)) == data
+
+
 def test_keys_of_every_kind_are_told_in_few_words(tmp_path):
     nested = ()
-    for _ in range(20):
+    for _ in range(5):
         nested = (nested, nested)
     with pytest.raises(ValueError, match=r"holds no online_params\. Found: a tuple, 3, x$"):
         read_network(write(tmp_path / "x.pkl", {nested: 1, 3: 1, "x": 1}))

@@ -1,10 +1,13 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """`mscn-hf export` as it is typed, and a model that lies on the Hub."""
 
+import json
+
 import torchvision
 from huggingface_hub import constants, metadata_load
 
 from mscn_hf.cli import main
+from mscn_hf.models import ReLICv2Config, ReLICv2Model
 
 
 def test_what_is_printed(resnet18, tmp_path, capsys):
@@ -22,6 +25,14 @@ def test_what_is_printed(resnet18, tmp_path, capsys):
 
     assert main(["export", str(resnet18), "--to", "detectron2", "--no-check", str(tmp_path / "d2")]) == 0
     assert "not compared with the source" in capsys.readouterr().out
+
+
+def test_tags_are_the_sources(save, tiny_fields, tmp_path):
+    tags = ["resnet", "vision", "torchvision", "converted"]
+    card = f"---\ntags: {json.dumps([*tags, 3])}\n---\n"
+    folder = save("tagged", ReLICv2Model(ReLICv2Config(**tiny_fields)), card)
+    assert main(["export", str(folder), "--to", "resnet", "--no-check", str(tmp_path / "out")]) == 0
+    assert metadata_load(tmp_path / "out" / "README.md")["tags"] == tags
 
 
 def test_what_is_refused_in_one_line(filtered_run, resnet18, tmp_path, capsys):

@@ -106,6 +106,7 @@ def test_readme_names_origin_and_licence(exported):
         data = metadata_load(readme)
         target = name.rpartition("-")[2]
         assert data["license"] == "cc-by-4.0"
+        assert data["tags"] == ["relicv2", "vision"], "how it was trained does not stand in the source's card"
         assert data["library_name"] == {"resnet": "transformers"}.get(target, target)
         assert (export.folder / "SOURCE_README.md").read_text().endswith("# Somebody's encoder\n")
         assert str(export.folder.parent) not in readme.read_text()  # a path of this machine
