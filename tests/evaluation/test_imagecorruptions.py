@@ -2,12 +2,12 @@
 """Corruptions against the package `imagecorruptions`, which has the published benchmark's functions, where installed.
 
 Its last release needs OpenCV, numba and setuptools < 81, and two names that newer libraries have given up; those are
-put back here. The elastic transform of the package has no affine
-map and is left out. Steps without chance are compared pixel by pixel, the others by how much and how finely they change a
-picture.
+put back here. Its elastic transform has no affine map, so that one is left out. Steps without chance are compared
+pixel by pixel, the others by how much and how finely they change a picture.
 """
 
 import functools
+import importlib.util
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from skimage import data, filters
 from skimage.transform import resize
 
 from mscn_hf.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+
+if importlib.util.find_spec("imagecorruptions") is None:
+    pytest.skip("imagecorruptions is not installed", allow_module_level=True)
 
 # Mean absolute difference in levels of 255.
 CLOSE = {
@@ -32,11 +35,10 @@ LOOSE = {"frost": (0.3, 0.4), "fog": (0.25, 0.1)}
 
 @pytest.fixture(scope="module")
 def peer():
-    pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "float_", np.float64, raising=False)
-        package = pytest.importorskip("imagecorruptions", exc_type=ImportError)
-        corruptions = pytest.importorskip("imagecorruptions.corruptions")
+        package = importlib.import_module("imagecorruptions")
+        corruptions = importlib.import_module("imagecorruptions.corruptions")
         plain = filters.gaussian
 
         @functools.wraps(plain)
