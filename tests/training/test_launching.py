@@ -42,7 +42,7 @@ def test_wrong_input_is_one_line_not_a_traceback(tiny_recipe, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_accelerate_launch(tiny_recipe, tmp_path, processes):
     launcher = [str(Path(sys.executable).with_name("accelerate")), "launch"]
     if processes == 2:
