@@ -156,15 +156,23 @@ def _by_protocol(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 
 def _sweep_table(rows: Sequence[Row]) -> list[str]:
     columns = _columns(rows)
-    lines = _table_head(["run", "changes", "paper", *map(_head, columns), "RankMe", "images seen", "seed"])
+    runs = [row.sweep["changes"] for row in rows if not row.kind]
+    # What all runs of the sweep change says nothing of their differences.
+    common = {k: v for k, v in runs[0].items() if len(runs) > 1 and all(k in r and r[k] == v for r in runs)}
+    lines = [f"In all of these runs: {markdown(_settings(common))}.", ""] if common else []
+    lines += _table_head(["run", "changes", "paper", *map(_head, columns), "RankMe", "images seen", "seed"])
     for row in rows:
         itself = not row.kind
-        changes = ", ".join(f"{key}={json.dumps(v)}" for key, v in row.sweep["changes"].items()) if itself else ""
+        changes = _settings({k: v for k, v in row.sweep["changes"].items() if k not in common}) if itself else ""
         score = row.sweep["score"]
         cells = [row.shown, markdown(changes) or "-", "-" if score is None or not itself else f"{score:.1f}"]
         cells += [_score(row.scores.get(c)) for c in columns]
         lines.append(_cells([*cells, *_trained(row)[:2], _seed(row)]))
     return lines
+
+
+def _settings(changes: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={json.dumps(value)}" for key, value in changes.items())
 
 
 def _trained(row: Row) -> list[str]:

@@ -101,7 +101,7 @@ def test_runs_of_a_sweep_stand_beside_the_papers_scores(tmp_path):
             "table": "table 22",
             "metric": "top1_accuracy",
         }
-        facts |= {"run": name, "score": score, "changes": {"ema": float(name[4:])}}
+        facts |= {"run": name, "score": score, "changes": {"ema": float(name[4:]), "momentum": 0.9}}
         facts["command"] = f"mscn-hf sweep relicv2_ema --small --dataset_name {shlex.quote(HOME_OF_SOMEBODY)}/set"
         (run / "sweep.json").write_text(json.dumps(facts))
         runs.append(str(run))
@@ -111,6 +111,7 @@ def test_runs_of_a_sweep_stand_beside_the_papers_scores(tmp_path):
     assert HOME_OF_SOMEBODY not in "".join(path.read_text() for path in kept.glob("*/*"))
     page = (tmp_path / "page.md").read_text()
     assert "## Sweep relicv2\\_ema\\_small: table 22" in page
+    assert "In all of these runs: momentum=0.9.\n\n| run |" in page
     assert "| ema_0.99 | ema=0.99 | 75.5 | **50.0** [" in page
     assert "| random (ema_0.99) | - | - | **30.0** [" in page
     assert "| ema_1 | ema=1.0 | - | **40.0** [" in page
