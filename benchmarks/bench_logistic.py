@@ -6,8 +6,9 @@
 Features are made: overlapping classes, a spectrum that falls like that of an encoder's features, rectified; 2,000 more
 images are held out for the choice. Ours is the whole `fit_path`: 45 strengths, the choice and the last fit on all.
 scikit-learn fits every fifth strength in float32, each from the solution before (warm_start), with up to 1,000
-iterations; its time for 45 is extrapolated, five times that of the nine, without a last fit. Its default tolerance,
-1e-4, ends below our accuracy; at --tolerance 1e-5 the two are level. They run in turn.
+iterations; its time for 45 is extrapolated, five times that of the nine, without a last fit. It stops where every
+entry of the gradient is below --tolerance, by default scikit-learn's own, 1e-4: times can be compared where the
+accuracies, printed side by side, are level, and a smaller tolerance brings them nearer. The two run in turn.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--separation", type=float, default=0.12, help="of the classes' means")
-    parser.add_argument("--tolerance", type=float, default=1e-5, help="scikit-learn's tol")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="scikit-learn's tol")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

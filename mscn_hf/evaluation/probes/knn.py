@@ -27,7 +27,7 @@ Candidates = Callable[[Tensor, int], Tensor]
 
 # Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
 # float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
-SPARE_CANDIDATES = 12
+SPARE_CANDIDATES = 4
 QUERIES_AT_ONCE = 4096
 
 
@@ -171,10 +171,13 @@ def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Te
     parts = unit_MD.split(QUERIES_AT_ONCE)
     best = [part.new_empty(len(part), 0) for part in parts]
     index = [torch.empty(len(part), 0, dtype=torch.int64, device=part.device) for part in parts]
+    # One piece of memory for all products: a fresh one is handed out by the system page by page, each time.
+    room = unit_MD.new_empty(min(QUERIES_AT_ONCE, len(unit_MD)) * min(bank_chunk, len(bank_ND)))
     for start in range(0, len(bank_ND), bank_chunk):
         bank = normalize(_finite(_rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device)), dim=1)
         for place, part in enumerate(parts):
-            new_Mc, new_index_Mc = _largest(part @ bank.T, keep)
+            similarity_MN = room[: len(part) * len(bank)].view(len(part), len(bank))
+            new_Mc, new_index_Mc = _largest(torch.mm(part, bank.T, out=similarity_MN), keep)
             # Earlier rows stand first, and the sort is stable: equal similarities stay in bank order.
             best_Mc, order = torch.cat([best[place], new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
             index_Mc = torch.cat([index[place], new_index_Mc + start], dim=1)
