@@ -5,8 +5,7 @@
 
 Every measurement is a process of its own that makes the same features, clusters of 100 classes of unit length, and
 then predicts. Contenders run in turn; the table gives medians. Memory is the peak of the process's resident memory
-less what it occupied before. Predictions are compared at the end. Needs about 5 GB of memory and, by default, some ten
-minutes on two cores.
+less what it occupied before. Predictions are compared at the end.
 """
 
 import argparse

@@ -2,8 +2,6 @@
 """Where images come from: any dataset that `datasets` can stream, as rows of undecoded bytes in numbered chunks."""
 
 import difflib
-import hashlib
-import json
 import os
 import stat
 from collections import abc
@@ -21,6 +19,7 @@ from datasets import ClassLabel, Image, IterableDataset, Sequence, Value
 from mscn_hf.views.recipe import MADE_MASKS
 
 from .decode import MAX_BYTES, BrokenImage
+from .identity import fingerprint, last_written
 
 EMBEDDED = "embedded"
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes")
@@ -265,8 +264,10 @@ def open_source(
         mask_column=mask_column,
         label_names=label_names,
         is_local=is_local,
-        fingerprint=_fingerprint(config_name, split, revision, keep, dataset_name, files, chunks),
-        modified=_modified(dataset_name, files),
+        fingerprint=fingerprint(
+            [config_name, split, revision, keep], dataset_name, files, [(c.rows, c.bytes) for c in chunks]
+        ),
+        modified=last_written(dataset_name, files),
         chunks=chunks,
         _dataset=dataset,
     )
@@ -395,25 +396,3 @@ def _commit_of(files: list[str]) -> str | None:
     """The commit in `hf://datasets/org/name@<commit>/...`, by which the Hub's files are pinned."""
     first = files[0] if files else ""
     return first.split("@", 1)[1].split("/", 1)[0] if first.startswith("hf://") and "@" in first else None
-
-
-def _all_files(path: str, files: list[str]) -> list[str]:
-    if not files and os.path.isdir(path):  # an image folder: datasets streams it as one list without file sizes
-        files = [os.path.join(folder, f) for folder, _, names in os.walk(path) for f in names]
-    return sorted(set(files))
-
-
-def _modified(path: str, files: list[str]) -> str:
-    times = [os.stat(f).st_mtime_ns for f in _all_files(path, files) if os.path.isfile(f)]
-    return hashlib.sha256(json.dumps(times).encode()).hexdigest()[:16]
-
-
-def _fingerprint(*parts: Any) -> str:
-    *settings, path, files, chunks = parts
-    # Where the files lie is left out: a run may go on after they were moved.
-    described = [
-        (os.path.relpath(f, path), os.stat(f).st_size) if os.path.isfile(f) else f for f in _all_files(path, files)
-    ]
-    counts = [(c.rows, c.bytes) for c in chunks]
-    text = json.dumps([settings, described, counts], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

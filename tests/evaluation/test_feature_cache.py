@@ -1,11 +1,9 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from launching import run_script
 from small_data import ListSource, noisy_images, png, save_tiny_resnet
 
 from mscn_hf.evaluation.features import extract, load_encoder
@@ -187,20 +185,8 @@ assert process.num_processes == int(sys.argv[3])
 
 
 def test_two_processes_equal_one_to_the_bit(tiny_model, tmp_path):
-    script = tmp_path / "extract_script.py"
-    script.write_text(SCRIPT)
-    here = Path(__file__).parent
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{here.parents[1]}:{here}",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(tmp_path),
-    }
     for count in (1, 2):
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if count == 2 else []
-        command = [sys.executable, *launch, str(script), str(tiny_model), str(tmp_path / str(count)), str(count)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(SCRIPT, tmp_path, count, tiny_model, tmp_path / str(count), count)
     (one,), (two,) = ((tmp_path / str(count)).iterdir() for count in (1, 2))
     for name in ("features.f32", "labels.npy", "rows.npy"):
         assert (one / name).read_bytes() == (two / name).read_bytes()

@@ -2,11 +2,9 @@
 """Probes on two processes give the very scores that one gives."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from launching import run_script
 
 from mscn_hf.evaluation.results import read_results
 
@@ -34,23 +32,11 @@ for name in ("knn", "linear", "transfer", "low-shot-1"):
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("processes")
-    script = folder / "probes_script.py"
-    script.write_text(SCRIPT)
-    here = Path(__file__).parent
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{here.parents[1]}:{here}",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(folder),
-    }
     found = []
     for count in (1, 2):
         out = folder / str(count)
         out.mkdir()
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"] if count == 2 else []
-        command = [sys.executable, *launch, str(script), str(tiny_model), str(out), str(count)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(SCRIPT, folder, count, tiny_model, out, count)
         found.append(read_results(out / "results.jsonl"))
     return found
 

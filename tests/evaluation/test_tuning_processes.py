@@ -2,12 +2,10 @@
 """Protocols that train on augmented images, under two processes."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from launching import run_script
 from tuning_runs import run, small_encoder, sources, task_of
 
 from mscn_hf.evaluation.tuning.augmented_linear import AugmentedLinearSettings
@@ -66,19 +64,8 @@ def buffers_of(process):
 
 
 def test_two_processes_train_and_score_as_one(tmp_path):
-    script, out = tmp_path / "tuning_script.py", tmp_path / "results.json"
-    script.write_text(SCRIPT)
-    here = Path(__file__).parent
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{here.parents[1]}:{here}",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(tmp_path),
-    }
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *launch, str(script), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    out = tmp_path / "results.json"
+    run_script(SCRIPT, tmp_path, 2, out)
     two = json.loads(out.read_text())
     one = [result.to_dict() for result in results_of()]
     assert len(one) == len(two) == 2

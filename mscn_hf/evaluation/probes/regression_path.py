@@ -140,7 +140,7 @@ def _solutions(
 
 
 def _next_start(solved: list[Start]) -> Start | None:
-    """Where the last two solutions point to: a sixth to a third fewer passes than from the last one."""
+    """Where the last two solutions point to: strengths are evenly spaced in their logarithm, solutions nearly so."""
     if len(solved) < 2:
         return solved[0] if solved else None
     (before_DK, before_K), (last_DK, last_K) = solved
