@@ -70,7 +70,7 @@ def test_small_temperature_and_zero_vectors_stay_finite():
         ({"temperature": 0}, "temperature must be positive, got 0"),
         ({"num_classes": 2}, r"\[0, 2\), got 0 to 4"),
         ({"queries_MD": torch.zeros(2, 5)}, "do not fit"),
-        ({"queries_MD": torch.full((2, 4), torch.nan)}, "NaN or infinite"),
+        ({"queries_MD": torch.full((2, 4), torch.nan)}, "NaN, infinite or huge"),
     ],
 )
 def test_bad_input(change, message):

@@ -13,7 +13,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..cache import FeatureSet
 from ..feature_protocol import FeatureProtocol, Fitted, Held
@@ -25,10 +24,11 @@ Matrix = Tensor | np.ndarray
 # Unit-length queries (M, D) and how many -> that many bank rows for each, int64 (M, c), -1 where none was found.
 Candidates = Callable[[Tensor, int], Tensor]
 
-# Similarities in float32 tell neighbours apart to about 1e-7. This many more than k are kept and ordered again in
-# float64, so that which neighbours vote does not hang on the size of a chunk or the kernel of a GEMM.
+# Similarities in float32 tell neighbours apart to about 1e-7, and how the last digits fall hangs on the size of a
+# chunk and the kernel of a GEMM. This many more than k are kept, and their similarities taken again row by row.
 SPARE_CANDIDATES = 4
-QUERIES_AT_ONCE = 4096
+QUERIES_AT_ONCE = 5120
+GROUP = 16  # columns whose largest is looked at first
 
 
 @dataclass
@@ -84,6 +84,7 @@ class KNNSettings(FeatureProtocol):
         return Fitted(scores, f"none (k={self.k}, T={self.temperature:g} fixed)", votes=True)
 
 
+@torch.no_grad()
 def knn_predict(
     bank_ND: Matrix,
     bank_labels_N: Matrix,
@@ -92,7 +93,7 @@ def knn_predict(
     temperature: float = 0.07,
     num_classes: int | None = None,
     chunk: int = 16384,
-    bank_chunk: int = 8192,
+    bank_chunk: int = 10240,
     device: torch.device | str | None = None,
     candidates: Candidates | None = None,
 ) -> Tensor:
@@ -108,7 +109,7 @@ def knn_predict(
         temperature: T, positive.
         num_classes: K; by default the largest label plus one. Give it: labels may have gaps at the end.
         chunk, bank_chunk: queries and bank rows held at a time. The bank is read once for each chunk of queries, and
-            memory is about 8 * chunk * D + 4 * 4096 * bank_chunk bytes.
+            memory is about 4 * (chunk + bank_chunk) * D + 4 * min(chunk, 5120) * bank_chunk bytes.
         device: where to compute; by default where the queries are.
         candidates: who may be a neighbour, where not every bank row is compared.
 
@@ -139,11 +140,11 @@ def knn_predict(
     scores_MK = torch.zeros(len(queries_MD), num_classes, dtype=torch.float64, device=device)
     for start in range(0, len(queries_MD), chunk):
         rows = slice(start, start + chunk)
-        queries = _finite(_rows(queries_MD, rows, device))
+        queries = _rows(queries_MD, rows, device)
         keep = min(k + SPARE_CANDIDATES, len(bank_ND))
-        unit_MD = normalize(queries, dim=1)
+        unit_MD = queries / _lengths(queries)
         index_Mc = _nearest(bank_ND, unit_MD, keep, bank_chunk) if candidates is None else candidates(unit_MD, keep)
-        similarity_Mk, index_Mk = _in_order(bank_ND, queries, index_Mc, k)
+        similarity_Mk, index_Mk = _in_order(bank_ND, unit_MD, index_Mc, k)
         # Shifted by the row's largest, which cancels in the quotient: exp() cannot overflow however small T is.
         weight_Mk = torch.exp((similarity_Mk - similarity_Mk[:, :1]) / temperature)
         weight_Mk /= weight_Mk.sum(dim=1, keepdim=True)
@@ -154,16 +155,20 @@ def knn_predict(
 
 
 def _rows(features: Matrix, rows: slice | Tensor, device: torch.device | str) -> Tensor:
-    part = features[rows.cpu().numpy() if isinstance(rows, Tensor) and isinstance(features, np.ndarray) else rows]
-    part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
+    if isinstance(features, np.ndarray):
+        part = torch.from_numpy(np.array(features[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]))
+    else:
+        part = features.index_select(0, rows.to(features.device)) if isinstance(rows, Tensor) else features[rows]
     return part.to(device=device, dtype=torch.float32)
 
 
-def _finite(part_ND: Tensor) -> Tensor:
-    # The sum of finite numbers of float32 is finite in float64, and sees NaN and infinite ones, in one pass.
-    if not bool(part_ND.sum(dtype=torch.float64).isfinite()):
-        raise ValueError("features hold NaN or infinite values; k-NN needs finite ones")
-    return part_ND
+def _lengths(part_ND: Tensor) -> Tensor:
+    """Euclidean lengths, float32 (N, 1), at least 1e-12."""
+    length_N1 = torch.linalg.vector_norm(part_ND, dim=1, keepdim=True)
+    # A length is finite where its row is, short of 1e19: one pass over the rows serves both ends.
+    if not bool(length_N1.isfinite().all()):
+        raise ValueError("features hold NaN, infinite or huge (above 1e19) values; k-NN needs finite ones")
+    return length_N1.clamp_(min=1e-12)
 
 
 def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Tensor:
@@ -173,11 +178,13 @@ def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Te
     index = [torch.empty(len(part), 0, dtype=torch.int64, device=part.device) for part in parts]
     # One piece of memory for all products: a fresh one is handed out by the system page by page, each time.
     room = unit_MD.new_empty(min(QUERIES_AT_ONCE, len(unit_MD)) * min(bank_chunk, len(bank_ND)))
+    unit_bank = unit_MD.new_empty(min(bank_chunk, len(bank_ND)), unit_MD.shape[1])
     for start in range(0, len(bank_ND), bank_chunk):
-        bank = normalize(_finite(_rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device)), dim=1)
+        rows = _rows(bank_ND, slice(start, start + bank_chunk), unit_MD.device)
+        bank = torch.div(rows, _lengths(rows), out=unit_bank[: len(rows)])
         for place, part in enumerate(parts):
             similarity_MN = room[: len(part) * len(bank)].view(len(part), len(bank))
-            new_Mc, new_index_Mc = _largest(torch.mm(part, bank.T, out=similarity_MN), keep)
+            new_Mc, new_index_Mc = _largest(_products(part, bank, similarity_MN), keep)
             # Earlier rows stand first, and the sort is stable: equal similarities stay in bank order.
             best_Mc, order = torch.cat([best[place], new_Mc], dim=1).sort(dim=1, descending=True, stable=True)
             index_Mc = torch.cat([index[place], new_index_Mc + start], dim=1)
@@ -185,23 +192,33 @@ def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Te
     return torch.cat(index)
 
 
-def _in_order(bank_ND: Matrix, queries_MD: Tensor, index_Mc: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest of the candidates, (M, k) similarities in float64 and indices, nearest first."""
-    index_Mc = index_Mc.to(queries_MD.device).sort(dim=1).values  # equal similarities are to stay in bank order
-    exact_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=queries_MD.device)
-    rows_at_once = max(1, 2**20 // (index_Mc.shape[1] * queries_MD.shape[1]))  # 8 MiB of float64: fits a cache
+def _products(queries_MD: Tensor, bank_ND: Tensor, out_MN: Tensor) -> Tensor:
+    if out_MN.device.type != "cpu":
+        return torch.mm(queries_MD, bank_ND.T, out=out_MN)
+    # numpy's OpenBLAS takes a tenth less time for it than torch's MKL on an AMD processor (benchmarks/bench_knn.py).
+    np.dot(queries_MD.numpy(), bank_ND.numpy().T, out=out_MN.numpy())
+    return out_MN
+
+
+def _in_order(bank_ND: Matrix, unit_MD: Tensor, index_Mc: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of the candidates, similarities (M, k) and indices (M, k), nearest first.
+
+    Each similarity is the sum of one row's products, so it does not depend on what else is computed.
+    """
+    index_Mc = index_Mc.to(unit_MD.device).sort(dim=1).values  # equal similarities are to stay in bank order
+    similarity_Mc = torch.empty(index_Mc.shape, dtype=torch.float64, device=unit_MD.device)
+    rows_at_once = max(1, 2**20 // (index_Mc.shape[1] * unit_MD.shape[1]))  # 4 MiB: fits a cache
     for start in range(0, len(index_Mc), rows_at_once):
         rows = slice(start, start + rows_at_once)
-        exact_MD1 = normalize(queries_MD[rows].double(), dim=1)[:, :, None]
-        candidates_cD = _rows(bank_ND, index_Mc[rows].clamp(min=0).flatten(), queries_MD.device).double()
-        length_Mc = torch.linalg.vector_norm(candidates_cD, dim=1).clamp(min=1e-12).view(len(exact_MD1), -1)
-        candidates_McD = candidates_cD.view(*length_Mc.shape, -1)
-        exact_Mc[rows] = (candidates_McD @ exact_MD1)[:, :, 0] / length_Mc
-    exact_Mc.masked_fill_(index_Mc < 0, float("-inf"))
+        candidates_cD = _rows(bank_ND, index_Mc[rows].clamp(min=0).flatten(), unit_MD.device)
+        length_Mc = _lengths(candidates_cD).view(index_Mc[rows].shape)
+        products_McD = candidates_cD.view(*length_Mc.shape, -1) * unit_MD[rows, None]
+        similarity_Mc[rows] = products_McD.sum(dim=2) / length_Mc
+    similarity_Mc.masked_fill_(index_Mc < 0, float("-inf"))
     if bool(((index_Mc >= 0).sum(dim=1) < k).any()):
         raise ValueError(f"the index gives some images fewer than {k} neighbours: raise nprobe")
-    exact_Mc, order = exact_Mc.sort(dim=1, descending=True, stable=True)
-    return exact_Mc[:, :k], index_Mc.gather(1, order)[:, :k]
+    similarity_Mc, order = similarity_Mc.sort(dim=1, descending=True, stable=True)
+    return similarity_Mc[:, :k], index_Mc.gather(1, order)[:, :k]
 
 
 def _largest(similarity_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
@@ -209,10 +226,29 @@ def _largest(similarity_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     width = similarity_MN.shape[1]
     if width <= keep:
         return similarity_MN, torch.arange(width, device=similarity_MN.device).expand_as(similarity_MN)
-    values, index = similarity_MN.topk(keep + 1, dim=1)
+    values, index = _topk_by_groups(similarity_MN, keep + 1)
     index = index[:, :keep].contiguous()
-    tied = values[:, keep - 1] == values[:, keep]  # topk may then keep any of the equal ones: settle it by column
+    tied = values[:, keep - 1] == values[:, keep]  # any of the equal ones may be among them: settle it by column
     if bool(tied.any()):
         index[tied] = similarity_MN[tied].sort(dim=1, descending=True, stable=True).indices[:, :keep]
     index = index.sort(dim=1).values
     return similarity_MN.gather(1, index), index
+
+
+def _topk_by_groups(values_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
+    """`Tensor.topk` along rows, in a third of its time where the rows are long.
+
+    The c largest lie in the c groups of columns of largest maxima, and maxima are cheap.
+    """
+    groups = values_MN.shape[1] // GROUP
+    if groups < 4 * keep:
+        return values_MN.topk(keep, dim=1)
+    body_MgG = values_MN[:, : groups * GROUP].unflatten(1, (GROUP, groups))  # a group's columns lie `groups` apart
+    group_Mc = body_MgG.amax(dim=1).topk(keep, dim=1, sorted=False).indices
+    columns = torch.arange(groups * GROUP, device=values_MN.device).view(GROUP, groups)
+    index_MC = columns.T[group_Mc].flatten(1)
+    if rest := values_MN.shape[1] - groups * GROUP:
+        last = torch.arange(rest, device=values_MN.device) + groups * GROUP
+        index_MC = torch.cat([index_MC, last.expand(len(values_MN), -1)], dim=1)
+    values, place = values_MN.gather(1, index_MC).topk(keep, dim=1)
+    return values, index_MC.gather(1, place)
