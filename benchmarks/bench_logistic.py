@@ -34,10 +34,13 @@ HELD_OUT = 2000
 
 
 def features(images: int, dim: int, classes: int, separation: float) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N + 2000, D) float32 and classes: power-law spectrum in turned coordinates, then max(x, 0)."""
+    """Features (N + 2000, D) float32 and classes: power-law spectrum in turned coordinates, then max(x, 0).
+
+    Classes differ most along the leading coordinates, so that the best strength lies within the path.
+    """
     random = np.random.default_rng(0)
     scale = (np.arange(1, dim + 1) ** -0.5).astype(np.float32)
-    means = random.standard_normal((classes, dim), dtype=np.float32)
+    means = random.standard_normal((classes, dim), dtype=np.float32) * scale
     labels = random.permutation(np.arange(images + HELD_OUT) % classes)
     rows = separation * means[labels] + random.standard_normal((images + HELD_OUT, dim), dtype=np.float32)
     turn, _ = np.linalg.qr(random.standard_normal((dim, dim), dtype=np.float32))
@@ -76,7 +79,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10000)
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--classes", type=int, default=100)
-    parser.add_argument("--separation", type=float, default=0.12, help="of the classes' means")
+    parser.add_argument("--separation", type=float, default=1.5, help="of the classes' means")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="scikit-learn's tol")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)

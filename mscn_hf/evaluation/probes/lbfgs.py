@@ -25,6 +25,9 @@ ROWS_AT_ONCE = 8192
 SMALLEST_VARIANCE = 1e-12
 # A step that promises less than this share of the loss cannot be told from rounding in float32.
 ROUNDING = 1e-5
+# Mean loss of images that are fitted in all but name: a smaller one is not told apart more finely, or a path would
+# spend most of its passes where it learns nothing any more.
+FITTED = 1e-2
 
 # logits (n, G, K) of the images in a slice -> their summed loss (G,) in float64, and its gradient (n, G, K)
 Loss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
@@ -65,7 +68,7 @@ def minimise(
         num_classes: K.
         intercept: whether there is a bias, which is not penalised.
         axes: of `principal_axes`, or None to compute them.
-        tolerance: stop when the decrease still predicted falls below this share of the loss.
+        tolerance: stop when the decrease still predicted falls below this share of the loss, or of `FITTED`.
         max_passes: over the features.
         start: weight_DK and bias_K of a neighbouring strength to start from; zeros by default.
 
@@ -198,7 +201,7 @@ class _Problem:
                 self.pairs.append((moved, turned, curvature))
         self.point, self.loss, self.gradient = self.trial, self.trial_loss, self.trial_gradient
         self.direction = -self._inverse_hessian_times(self.gradient)
-        if -float((self.gradient * self.direction).sum()) <= 2 * tolerance * max(self.loss, 1e-6):
+        if -float((self.gradient * self.direction).sum()) <= 2 * tolerance * max(self.loss, FITTED):
             self.converged = self.stopped = True
             return
         self.step = 1.0

@@ -49,8 +49,8 @@ class LogisticSettings(Protocol):
     strongest: float = 1e5
     normalization: str = "none"
     held_out: float | None = None
-    tolerance: float = 1e-3
-    max_passes: int = 100
+    tolerance: float = 1e-4
+    max_passes: int = 300
 
     def __post_init__(self) -> None:
         super().__post_init__()

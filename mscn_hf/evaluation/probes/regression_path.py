@@ -43,8 +43,8 @@ class Path:
 
     strengths: Sequence[float]
     normalization: str = "none"
-    tolerance: float = 1e-3
-    max_passes: int = 100
+    tolerance: float = 1e-4
+    max_passes: int = 300
     metric: str = "top1_accuracy"
 
 
