@@ -44,7 +44,7 @@ def write_results_page(runs: Sequence[str | Path], path: str | Path, title: str 
         FileNotFoundError: a folder without results.jsonl.
     """
     page = Path(path)
-    tables: dict[tuple[str, str], list[Row]] = {}
+    tables: dict[tuple[str, str, str], list[Row]] = {}
     sweeps: dict[tuple[str, bool, str, str], list[Row]] = {}
     for row in (row for run in map(Path, runs) for row in read_rows(run)):
         dataset, split = row.place
@@ -52,26 +52,26 @@ def write_results_page(runs: Sequence[str | Path], path: str | Path, title: str 
             place = (str(row.sweep["sweep"]), bool(row.sweep["small"]), dataset, split)
             sweeps.setdefault(place, []).append(row)
         else:
-            _add(tables.setdefault((dataset, split), []), row)
+            _add(tables.setdefault((dataset, split, _drawn(row.results)), []), row)
     opening = list(_OPENING)
     if (page.parent / "evaluation.md").is_file():  # this project's own page, beside its other documents
         opening.append("How to make the data sets that are named here: [evaluation.md](evaluation.md#data-sets).")
     lines = [f"# {title}", "", _MARK, "", *opening, ""]
     pictures = _Pictures(page)
-    for (dataset, split), rows in sorted(tables.items(), key=lambda item: item[0]):
-        lines += _dataset_section(dataset, split, rows, pictures)
+    for (dataset, split, drawn), rows in sorted(tables.items(), key=lambda item: item[0]):
+        lines += _dataset_section(dataset, split, drawn, rows, pictures)
     for (_, _, dataset, split), rows in sorted(sweeps.items(), key=lambda item: item[0]):
         lines += _sweep_section(dataset, split, rows, pictures)
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return page
 
 
-def _dataset_section(dataset: str, split: str, rows: list[Row], pictures: "_Pictures") -> list[str]:
+def _dataset_section(dataset: str, split: str, drawn: str, rows: list[Row], pictures: "_Pictures") -> list[str]:
     tell_apart(rows)
-    lines = [f"## {markdown(dataset)}, {markdown(split)}", ""]
+    lines = [f"## {markdown(dataset)}, {markdown(split)}" + (f": {drawn}" if drawn else ""), ""]
     for part, columns, turned in _parts(rows):
-        name = f"{dataset}_{split}" + ("_protocols" if turned else "")
-        lines += pictures.draw(name, f"{dataset}, {split}", part, columns)
+        name = f"{dataset}_{split}" + ("_drawn" if drawn else "") + ("_protocols" if turned else "")
+        lines += pictures.draw(name, f"{dataset}, {split}" + (f": {drawn}" if drawn else ""), part, columns)
         lines += [*(_by_protocol(part, columns) if turned else _by_network(part, columns)), ""]
     return [*lines, *_notes(rows)]
 
@@ -86,6 +86,18 @@ def _sweep_section(dataset: str, split: str, rows: list[Row], pictures: "_Pictur
     lines = [f"## Sweep {markdown(name)}: {markdown(facts['table'])}", "", about, ""]
     lines += pictures.draw(f"{name}_{dataset}_{split}", f"{name}, {dataset}, {split}", rows, _columns(rows))
     return [*lines, *_sweep_table(rows), "", *_notes(rows)]
+
+
+def _drawn(results: Sequence[Result]) -> str:
+    """How much of the splits was used, where that is a draw: such scores cannot stand beside those of the whole."""
+    for result in results:
+        settings = result.settings
+        most = {"test": settings.get("max_test_images"), "train": settings.get("max_train_images")}
+        used = {"test": result.num_examples, "train": settings.get("num_train")}
+        cut = [f"{used[part]:,} {part} images" for part in most if most[part] is not None and most[part] == used[part]]
+        if cut:
+            return f"a draw of {' and '.join(cut)}"
+    return ""
 
 
 def _add(rows: list[Row], row: Row) -> None:

@@ -243,3 +243,16 @@ def test_weights_trained_later_in_the_same_folder(tmp_path):
     ).read_text()
     assert re.search(r"\| mine abababab \| \*\*30.0\*\* \[[^|]*\| - \| - \|", page)
     assert re.search(r"\| mine cdcdcdcd \| \*\*60.0\*\* \[[^|]*\| - \| 9 \|", page)
+
+
+def test_scores_of_a_draw_of_the_images_stand_apart(tmp_path):
+    common = {"model": "my_run/encoder", "dataset": "org/set"}
+    whole = {"num_train": 9000, "max_train_images": 20_000, "max_test_images": None}
+    record(tmp_path / "whole", result_of("ab" * 32, value=0.6, num_examples=4000, settings=whole, **common))
+    part = {"num_train": 2000, "max_train_images": 2000, "max_test_images": 1000}
+    record(tmp_path / "part", result_of("ab" * 32, value=0.5, num_examples=1000, settings=part, **common))
+    page = write_results_page([tmp_path / "whole", tmp_path / "part"], tmp_path / "page.md")
+    first, second = page.read_text().split("\n## ")[1:]
+    assert "set, test\n" in first and "**60.0**" in first and "**50.0**" not in first
+    assert "a draw of 1,000 test images and 2,000 train images" in second and "**50.0**" in second
+    assert len(set(pictures(page.read_text()))) == 2
