@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""`mscn-hf demo | views | pretrain | sweep | evaluate | analyze | report | convert | export | push`.
+"""`mscn-hf demo | views | pretrain | sweep | evaluate | analyze | report | saliency | convert | export | push`.
 
 Modules are imported when their command is called. Wrong input ends with one line and status 2; MSCN_HF_TRACEBACK=1
 shows where it was found.
@@ -20,6 +20,7 @@ _COMMANDS = {
     "evaluate": "score an encoder: knn, linear, …, a protocol of your own, or all of a --budget",
     "analyze": "draw what an encoder's features look like: spread, classes, neighbours, first layer",
     "report": "table and picture of a results file, beside the papers' scores",
+    "saliency": "find what stands out in images: cues, train, predict, show, score",
     "convert": "rewrite a published checkpoint (ReLICv2, BYOL, MoCo, MSN, …) as a model of transformers",
     "export": "write a model in the format of timm, torchvision, detectron2, plain transformers or ONNX",
     "push": "publish a run or an encoder on the Hub",
@@ -137,6 +138,16 @@ def _report(words: list[str]) -> int:
     from .hub import report
 
     return _run("report", report, words)
+
+
+def _saliency(words: list[str]) -> int:
+    if words[:1] == ["train"]:
+        from .training.train_saliency import main as train
+
+        return train(words[1:])
+    from .saliency import command
+
+    return _run("saliency", command, words)
 
 
 def _convert(words: list[str]) -> int:

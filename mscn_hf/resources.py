@@ -16,11 +16,12 @@ _IN_CHECKOUT = {
     "suites": "evaluation/suites",
     "datasets": "evaluation/datasets",
     "cards": "model_cards",
+    "saliency": "training/saliency",
 }
 
 
 def resource_folder(kind: str) -> Path:
-    """The folder that holds the documents of one kind: recipes, sweeps, protocols, suites, datasets or cards."""
+    """The folder that holds the documents of one kind, such as recipes, protocols or cards."""
     if kind not in _IN_CHECKOUT:
         raise ValueError(f"kind must be one of {sorted(_IN_CHECKOUT)}, got {kind!r}")
     installed = _PACKAGE / "_resources" / kind

@@ -118,9 +118,18 @@ class ImageSource:
 
     def read_chunk(self, index: int) -> Iterator[ImageRow]:
         """Rows of one chunk in stored order."""
+        return (row for row, _ in self.read_records(index))
+
+    def read_records(self, index: int) -> Iterator[tuple[ImageRow, dict[str, Any]]]:
+        """Rows of one chunk in stored order, each with all its columns; needs `open_source(..., all_columns=True)`."""
         part = self._dataset.shard(num_shards=len(self.chunks), index=index) if len(self.chunks) > 1 else self._dataset
         for number, record in enumerate(part):
-            yield self._row(index, number, record)
+            yield self._row(index, number, record), record
+
+    @property
+    def features(self) -> datasets.Features:
+        """The columns that are read, with their types."""
+        return self._dataset.features
 
     def rows(self) -> Iterator[ImageRow]:
         """All rows in stored order."""
@@ -219,6 +228,7 @@ def open_source(
     label_column: str | None = None,
     mask_column: str | None = None,
     revision: str | None = None,
+    all_columns: bool = False,
 ) -> ImageSource:
     """Opens one split of a dataset for streaming, without decoding a single image.
 
@@ -228,6 +238,7 @@ def open_source(
         config_name, split, revision: as in `datasets.load_dataset`.
         image_column, label_column: found by feature type and usual names where not given; labels may be missing.
         mask_column: column of image files with a mask for each image; None: rows come without masks.
+        all_columns: read the other columns, too, for `ImageSource.read_records`.
 
     Raises:
         SourceError: wrong path or id, no access, unknown split or column, or not one row.
@@ -252,7 +263,7 @@ def open_source(
     dataset = dataset.reshard()
     chunks, files = _describe_chunks(dataset)
     keep = [c for c in (image_column, label_column, mask_column, "__key__") if c and c in features]
-    dataset = dataset.select_columns(keep)
+    dataset = dataset if all_columns else dataset.select_columns(keep)
     source = ImageSource(
         name=shown,
         path=dataset_name,

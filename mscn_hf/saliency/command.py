@@ -1,0 +1,210 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""`mscn-hf saliency cues | predict | show | score`: maps of a dataset's images, written back, drawn or scored."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from tqdm.auto import tqdm
+
+from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image, open_source
+from mscn_hf.data.decode import decode_mask
+from mscn_hf.views.background import FOREGROUND
+
+from .baselines import centre_gaussian, otsu
+from .column import ROWS_PER_SHARD, MaskCounts, write_masks
+from .contact_sheet import draw_saliency
+from .cues import CUES, LONG_SIDE, CueMasker, to_bytes
+from .masker import NetworkMasker
+from .metrics import SaliencyScores
+from .network import SaliencyNetwork
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sub-commands of `mscn-hf saliency`, `train` apart."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="cues | train | predict | show | score")
+    cues = actions.add_parser(
+        "cues", help="write a dataset again with a column for each handcrafted cue and their mean"
+    )
+    predict = actions.add_parser("predict", help="write a dataset again with the masks of a trained network")
+    show = actions.add_parser("show", help="draw images, the cues' maps, their mean, a network's and the truth")
+    score = actions.add_parser("score", help="F-measure, MAE and S-measure of maps against masks that people drew")
+    actions.add_parser("train", help="train a network on the cues' maps: --config FILE [--field value …]")
+    for action in (cues, predict, show, score):
+        action.add_argument("dataset", help="Hub id, local folder, one Parquet or tar file, or `embedded`")
+        action.add_argument("--config_name", help="configuration of the dataset")
+        action.add_argument("--split", default="test" if action is score else "train", help="default: %(default)s")
+        action.add_argument("--revision", help="branch, tag or commit of the dataset on the Hub")
+        action.add_argument("--image_column", help="found by type where not given")
+    for action in (cues, predict):
+        action.add_argument("out", help="folder; a run that was stopped goes on where it was")
+        action.add_argument("--max_images", type=int, help="only the first so many; all by default")
+        action.add_argument("--rows_per_shard", type=int, default=ROWS_PER_SHARD, help="default: %(default)s")
+        action.add_argument("--threshold", type=float, default=0.05, help="counted as small below this share")
+    for action in (cues, show, score):
+        action.add_argument("--cues", nargs="+", default=list(CUES), metavar="CUE", help=f"of {', '.join(CUES)}")
+        action.add_argument(
+            "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
+        )
+        action.add_argument(
+            "--long_side", type=int, default=LONG_SIDE, help="shrink to this first (%(default)s pixels)"
+        )
+    for action in (show, score):
+        action.add_argument("--truth", default="mask", help="column of true masks (default: %(default)s)")
+        action.add_argument("--images", type=int, default=8 if action is show else None, help="the first so many")
+    for action in (predict, show, score):
+        action.add_argument("--network", required=action is predict, help="folder or Hub id of a saliency network")
+        action.add_argument("--no_crf", action="store_true", help="leave the network's maps as they are")
+        action.add_argument("--device", help="cuda, cuda:1, cpu, …; cuda where there is one by default")
+    show.add_argument("--out", default="saliency.png", help="PNG to write (default: %(default)s)")
+    score.add_argument("--json", type=Path, help="also write the scores to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one sub-command; returns the exit status."""
+    return {"cues": _cues, "predict": _predict, "show": _show, "score": _score}[args.action](args)
+
+
+def _open(args: argparse.Namespace) -> ImageSource:
+    return open_source(
+        args.dataset,
+        config_name=args.config_name,
+        split=args.split,
+        revision=args.revision,
+        image_column=args.image_column,
+        all_columns=True,
+    )
+
+
+def _cues(args: argparse.Namespace) -> int:
+    masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
+    try:
+        _write(args, masker)
+    finally:
+        masker.close()
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    _write(args, _network(args))
+    return 0
+
+
+def _write(args: argparse.Namespace, masker: CueMasker | NetworkMasker) -> None:
+    counts = write_masks(
+        _open(args),
+        masker,
+        args.out,
+        threshold=args.threshold,
+        rows_per_shard=args.rows_per_shard,
+        max_images=args.max_images,
+    )
+    if PartialState().is_main_process:
+        print(_told(counts, args.threshold))
+        print(args.out)
+
+
+def _told(counts: MaskCounts, threshold: float) -> str:
+    return (
+        f"{counts.images} images: {counts.broken} broken, {counts.empty} without any foreground, "
+        f"{counts.small} with less than {100 * threshold:g} % of it"
+    )
+
+
+def _network(args: argparse.Namespace) -> NetworkMasker:
+    state = PartialState()
+    device = torch.device(args.device) if args.device else state.device
+    network = SaliencyNetwork.from_pretrained(args.network).eval()
+    network.to(device)  # type: ignore[arg-type]
+    return NetworkMasker(network, args.network, not args.no_crf)
+
+
+def _maps(args: argparse.Namespace, baselines: bool) -> Iterator[tuple[ImageRow, dict, np.ndarray, dict]]:
+    """Row, record, pixels and maps by name of the images that can be read."""
+    source = _open(args)
+    makers: list[Callable[[Sequence[np.ndarray]], list[dict[str, np.ndarray]]]] = []
+    masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
+    makers.append(lambda images: [_renamed(maps) for maps in masker(images)])
+    if args.network:
+        network = _network(args)
+        makers.append(lambda images: [{"network": maps["saliency"]} for maps in network(images)])
+    records = islice((pair for chunk in source.chunks for pair in source.read_records(chunk.index)), args.images)
+    try:
+        with tqdm(total=args.images or source.num_rows, unit="img") as bar:
+            while batch := list(islice(records, 16)):
+                good = []
+                for row, record in batch:
+                    try:
+                        good.append((row, record, decode_image(row.read())))
+                    except BrokenImage as error:
+                        tqdm.write(f"{row.id}: {error}")
+                images = [pixels for _, _, pixels in good]
+                found = [
+                    {"centre Gaussian": to_bytes(centre_gaussian(p)), "Otsu": to_bytes(otsu(p))} if baselines else {}
+                    for p in images
+                ]
+                for maker in makers:
+                    for maps, more in zip(found, maker(images), strict=True):
+                        maps |= more
+                for (row, record, pixels), maps in zip(good, found, strict=True):
+                    yield row, record, pixels, maps
+                bar.update(len(batch))
+    finally:
+        masker.close()
+
+
+def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Cues by name, then their mean as `fused`."""
+    if len(maps) == 1:
+        return {"cue": maps["saliency"]}
+    return {**{name: maps[name] for name in maps if name != "saliency"}, "fused": maps["saliency"]}
+
+
+def _truth(record: dict, column: str) -> np.ndarray | None:
+    value = record.get(column)
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return decode_mask(data) if data else None
+
+
+def _show(args: argparse.Namespace) -> int:
+    rows = []
+    for _, record, pixels, maps in _maps(args, baselines=False):
+        truth = _truth(record, args.truth)
+        rows.append({"image": pixels, **maps, **({} if truth is None else {"truth": truth})})
+    print(draw_saliency(rows, args.out))
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    scores: dict[str, SaliencyScores] = {}
+    for row, record, pixels, maps in _maps(args, baselines=True):
+        truth = _truth(record, args.truth)
+        if truth is None or truth.shape != pixels.shape[:2]:
+            raise ValueError(f"{row.id} has no mask of its size in column {args.truth!r}")
+        for name, map_HW in maps.items():
+            scores.setdefault(name, SaliencyScores()).add(map_HW, truth >= FOREGROUND)
+    if not scores:
+        raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
+    table = {name: {key: round(value, 4) for key, value in known.result().items()} for name, known in scores.items()}
+    print(f"{'map':<20} {'max F':>8} {'adaptive F':>11} {'MAE':>8} {'S':>8}")
+    for name, means in table.items():
+        print(f"{name:<20} {means['max_f']:>8.3f} {means['adaptive_f']:>11.3f} {means['mae']:>8.3f}", end="")
+        print(f" {means['s_measure']:>8.3f}")
+    if args.json:
+        document = {
+            "dataset": args.dataset,
+            "split": args.split,
+            "images": len(next(iter(scores.values()))),
+            "scores": table,
+        }
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0

@@ -1,0 +1,120 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""From a dataset with cues to a network and its masks, through the commands that users give."""
+
+import json
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, load_dataset
+from datasets import Image as ImageFeature
+from saliency.composites import composites
+
+from mscn_hf.cli import main
+from mscn_hf.data import open_source
+from mscn_hf.models import MSCNConfig, MSCNModel
+from mscn_hf.saliency.column import to_png
+from mscn_hf.saliency.cues import CUES
+from mscn_hf.saliency.labels import read_label_sets
+from mscn_hf.saliency.network import SaliencyNetwork
+from mscn_hf.training.train_saliency import parse
+
+SMALL = (
+    "--image_size 48 --iterations 1 --refine_epochs 3 --average 0 --refine_lr 3e-3 --final_epochs 10 --final_lr 3e-3 "
+    "--per_device_train_batch_size 4 --cues robust_background markov_chain --thresholds 0.25 0.31"
+).split()
+
+
+def dataset(folder, count=12, broken=True):
+    """Composites with their truth, a little spoilt, as the maps of two cues; the last has no map at all."""
+    random = np.random.default_rng(0)
+    rows = []
+    for rgb, truth in composites(count):
+        maps = {}
+        for name in ("robust_background", "markov_chain"):
+            map_HW = np.clip(truth + random.normal(0, 0.2, truth.shape), 0, 1)
+            maps[name] = {"bytes": to_png((map_HW * 255).astype(np.uint8)), "path": None}
+        image = {"bytes": to_png(rgb), "path": None}
+        rows.append({"image": image, "mask": {"bytes": to_png(truth.astype(np.uint8) * 255), "path": None}, **maps})
+    if broken:
+        rows[-1]["markov_chain"] = None
+    features = Features(dict.fromkeys(rows[0], ImageFeature()))
+    folder.mkdir()
+    Dataset.from_list(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    config = MSCNConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24], depths=[1, 1, 1], layer_type="basic", image_size=48
+    )
+    MSCNModel(config).save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
+    data, out = dataset(tmp_path / "data"), tmp_path / "run"
+    words = ["saliency", "train", "--dataset_name", str(data), "--encoder", str(encoder), "--output_dir", str(out)]
+    assert main([*words, *SMALL]) == 0
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in log if entry["round"] == "final" and "loss" in entry]
+    assert losses[-1] < 0.8 * losses[0]
+    assert {entry["round"] for entry in log} == {"robust_background-1", "markov_chain-1", "final"}
+    assert json.loads((out / "labels" / "labels.json").read_text())["skipped"] == 1
+    refined = np.fromfile(out / "refined" / "markov_chain-1.f16", np.float16).reshape(11, 48, 48)
+    assert np.isfinite(refined).all() and refined.min() >= 0 and refined.max() <= 1 and refined.any()
+
+    assert main([*words, *SMALL]) == 0  # the rounds that are there are not made again
+    rounds = [json.loads(line)["round"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rounds.count("final") == 2 * sum(entry["round"] == "final" for entry in log)
+    assert rounds.count("markov_chain-1") == sum(entry["round"] == "markov_chain-1" for entry in log)
+    assert main([*words, *SMALL, "--seed", "5"]) == 2
+    assert "another seed" in capsys.readouterr().err
+
+    network = SaliencyNetwork.from_pretrained(out / "network")
+    assert network.config.image_size == 48
+    assert main(["saliency", "predict", str(data), str(tmp_path / "masked"), "--network", str(out / "network")]) == 0
+    masked = load_dataset(str(tmp_path / "masked"), split="train")
+    assert masked[0]["saliency"].size == masked[0]["image"].size and masked.column_names[-1] == "saliency"
+
+    scores = tmp_path / "scores.json"
+    score = ["saliency", "score", str(data), "--split", "train", "--network", str(out / "network"), "--workers", "1"]
+    assert main([*score, "--cues", "manifold_ranking", "--images", "4", "--json", str(scores)]) == 0
+    table = json.loads(scores.read_text())["scores"]
+    assert set(table) == {"centre Gaussian", "Otsu", "cue", "network"}
+    assert table["network"]["mae"] < table["centre Gaussian"]["mae"]
+    assert "max F" in capsys.readouterr().out
+    sheet = tmp_path / "sheet.png"
+    assert main(["saliency", "show", str(data), "--workers", "1", "--images", "2", "--out", str(sheet)]) == 0
+    assert sheet.stat().st_size > 10_000
+
+
+def test_cues_are_written_by_the_command(tmp_path, capsys):
+    data = dataset(tmp_path / "data", count=3, broken=False)
+    words = ["saliency", "cues", str(data), str(tmp_path / "out"), "--cues", "manifold_ranking", "--workers", "1"]
+    assert main(words) == 0
+    assert "3 images: 0 broken, 0 without any foreground" in capsys.readouterr().out
+    assert load_dataset(str(tmp_path / "out"), split="train")[2]["saliency"].mode == "L"
+    assert main(["saliency", "cues", str(data), str(tmp_path / "again"), "--workers", "1"]) == 2
+    assert "has a column 'robust_background' already" in capsys.readouterr().err
+
+
+def test_recipes_and_their_mistakes(capsys):
+    args = parse(["--config", "imagenette_cpu", "--encoder", "x", "--image_size", "64"])
+    assert (args.image_size, args.encoder, args.max_images) == (64, "x", 400)
+    assert parse(["--config", "imagenet", "--encoder", "x"]).final_beta_squared == 4.0
+    assert set(args.cues) == set(CUES)
+    with pytest.raises(ValueError, match="2 cues have 4 thresholds"):
+        parse(["--config", "imagenet", "--encoder", "x", "--cues", "a", "b"])
+    assert main(["saliency", "train", "--config", "no_such_file"]) == 2
+
+
+def test_label_sets_hold_what_the_dataset_holds(tmp_path):
+    source = open_source(str(dataset(tmp_path / "data")), all_columns=True)
+    labels = read_label_sets(source, ["robust_background"], 40, tmp_path / "labels", None, 0)
+    assert len(labels) == 12 and labels[0]["images"].shape == (3, 40, 40)
+    assert labels[0]["targets"].shape == (1, 40, 40) and float(labels[0]["targets"].max()) <= 1
+    fewer = read_label_sets(source, ["robust_background"], 40, tmp_path / "labels", 5, 0)
+    assert len(fewer) == 5
+    with pytest.raises(ValueError, match="no column 'dense_sparse'; make the cues' maps first"):
+        read_label_sets(source, ["dense_sparse"], 40, tmp_path / "labels", None, 0)
