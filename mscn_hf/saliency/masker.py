@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+from transformers import AutoConfig
 
 from .crf import mean_field
 from .cues import to_bytes
-from .network import SaliencyNetwork
+from .network import SaliencyConfig, SaliencyNetwork
 
 
 @dataclass
@@ -60,3 +63,48 @@ class NetworkMasker:
             map_HW = Image.fromarray(to_bytes(found_SS)).resize(size, Image.Resampling.BILINEAR)
             maps.append({self.column: np.asarray(map_HW)})
         return maps
+
+
+class CanvasMasker:
+    """A network's masks of canvases on their own device, for views that are made there.
+
+    The network is loaded when the first masks are asked for, so that processes that only decode do not hold it.
+
+    Args:
+        name: folder or Hub id of a saliency network.
+
+    Raises:
+        ValueError, OSError: there is no such network.
+    """
+
+    def __init__(self, name: str):
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type != SaliencyConfig.model_type:
+            raise ValueError(f"{name!r} is a {config.model_type!r}, not a saliency network")
+        self.name = name
+        self._network: SaliencyNetwork | None = None
+
+    @torch.no_grad()
+    def __call__(self, canvas_NCHW: Tensor, valid_hw_N2: Tensor) -> Tensor:
+        """Masks uint8 (N, 1, S, S), 0 beside the image, of canvases uint8 (N, 3, S, S).
+
+        Args:
+            canvas_NCHW: each image in the top-left corner.
+            valid_hw_N2: integer, height and width of each image in its canvas.
+        """
+        if self._network is None:
+            self._network = SaliencyNetwork.from_pretrained(self.name).eval().requires_grad_(False)
+        network = self._network
+        network.to(canvas_NCHW.device)  # type: ignore[arg-type]
+        side = network.config.image_size
+        sizes = [(int(height), int(width)) for height, width in valid_hw_N2.tolist()]
+        squares = [
+            interpolate(canvas[None, :, :height, :width].float(), (side, side), mode="bilinear", antialias=True)
+            for canvas, (height, width) in zip(canvas_NCHW, sizes, strict=True)
+        ]
+        found_NSS = network.predict(torch.cat(squares).round_().to(torch.uint8))
+        masks = torch.zeros_like(canvas_NCHW[:, :1])
+        for mask, found_SS, size in zip(masks, found_NSS, sizes, strict=True):
+            found_HW = interpolate(found_SS[None, None], size, mode="bilinear", antialias=True)[0, 0]
+            mask[0, : size[0], : size[1]] = (found_HW * 255).round_().to(torch.uint8)
+        return masks

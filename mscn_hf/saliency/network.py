@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from mscn_hf.models import any_encoder
@@ -116,3 +116,6 @@ def _channels(encoder: PreTrainedModel, num_channels: int) -> int:
     if output.last_hidden_state.ndim != 4:
         raise ValueError(f"a saliency network needs a convolutional encoder, got {encoder.config.model_type!r}")
     return output.last_hidden_state.shape[1]
+
+
+AutoConfig.register(SaliencyConfig.model_type, SaliencyConfig, exist_ok=True)

@@ -21,6 +21,7 @@ from mscn_hf.evaluation.results import environment
 from mscn_hf.methods.objectives import OBJECTIVES
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.models.preprocessing import save_preprocessor
+from mscn_hf.saliency.masker import CanvasMasker
 from mscn_hf.views import ViewCollator, draw_contact_sheet
 
 from .checkpoints import RECIPE, choose_start, remove_half_written
@@ -174,10 +175,12 @@ def make_loader(config: RunConfig, source: ImageSource) -> tuple[ExactLoader, Vi
 
 
 def make_collator(config: RunConfig) -> ViewCollator:
-    """What turns samples into batches and batches into views, masks included where the recipe names a column."""
+    """What turns samples into batches and batches into views, with masks of a column or a network where named."""
     with_masks = config.views.mask_column is not None
     collate = CanvasCollate(config.data.canvas_size, with_masks=with_masks)
-    return ViewCollator(config.views, config.training.seed, collate)
+    network = config.views.mask_network
+    masker = None if network is None else CanvasMasker(network)
+    return ViewCollator(config.views, config.training.seed, collate, masker)
 
 
 def make_model(config: RunConfig) -> SiameseForPreTraining:
@@ -283,7 +286,7 @@ def _facts(config: RunConfig, source: ImageSource, trainer: SiameseTrainer, comm
         "batch_size": trainer.samples_per_step,
         "seconds": round(trainer.seconds, 1),
         "skipped_images": trainer.broken,
-        **({"masks": trainer.masks} if config.views.mask_column is not None else {}),
+        **({"masks": trainer.masks} if config.views.mask_column or config.views.mask_network else {}),
         "rankme": _first_and_last("rankme", trainer.state.log_history),
         "command": command,
         "license": config.training.license,

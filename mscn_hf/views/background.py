@@ -56,13 +56,18 @@ def draw_backgrounds(
             left as it is without being counted. None: masks are made and always large enough.
         threshold: least share at which a mask is used.
     """
-    drawn_B = draws.uniform(view, Stream.BACKGROUND, 1)[:, 0] < spec.background_p
+    drawn_B = draw_removals(draws, view, spec)
     applies_B, unmasked = drawn_B, 0
     if share_B is not None:
         applies_B, unmasked = drawn_B & (share_B >= threshold), int((drawn_B & (share_B < threshold)).sum())
     rows_N = chosen_rows(applies_B)
     grey_N = integer_below(draws.part(rows_N).uniform(view, Stream.GREY, 1)[:, 0], 256)
     return Backgrounds(rows_N, grey_N.to(torch.uint8), unmasked)
+
+
+def draw_removals(draws: Draws, view: int, spec: ViewSpec) -> Tensor:
+    """Which images are to lose their background in a view, bool (B,)."""
+    return draws.uniform(view, Stream.BACKGROUND, 1)[:, 0] < spec.background_p
 
 
 def remove_backgrounds(canvas_NCHW: Tensor, keep_N1HW: Tensor, grey_N: Tensor) -> Tensor:

@@ -15,12 +15,13 @@ from .background import (
     Backgrounds,
     change_masks,
     draw_backgrounds,
+    draw_removals,
     foreground_share,
     make_masks,
     remove_backgrounds,
 )
 from .blur import apply_blurs, draw_blurs
-from .draws import Draws
+from .draws import Draws, chosen_rows
 from .masking import apply_masks, draw_masks, mask_holes, noise_generator
 from .photometric import (
     apply_grayscale,
@@ -33,6 +34,9 @@ from .photometric import (
 )
 from .recipe import ViewRecipe, ViewSpec
 from .resample import Crops, apply_crops, draw_crops
+
+# uint8 canvases (N, 3, S, S) and the height and width of each image in its canvas, (N, 2) -> uint8 masks (N, 1, S, S)
+Masker = Callable[[Tensor, Tensor], Tensor]
 
 # On CPU a view is made for as many images at a time as fit into the caches: 2^20 values are 4 MiB.
 _CPU_CHUNK_VALUES = 2**20
@@ -70,6 +74,8 @@ class ViewCollator:
             masks from a column (`recipe.mask_column`) also `foreground` uint8 (B, 1, S, S), >= 128 in the
             foreground, and if the masks are not to be looked at again, `foreground_share` float (B,): what share of
             the image that is, NaN where the image has no usable mask and keeps its background.
+        masker: predicts the masks of canvases where the recipe names a network (`recipe.mask_network`); called on the
+            device of the views, for those images alone that lose their background in some view.
 
     Attributes:
         unmasked: how many masks were drawn in `make_views`, but not used since the foreground covers less than
@@ -77,11 +83,18 @@ class ViewCollator:
     """
 
     def __init__(
-        self, recipe: ViewRecipe, seed: int, collate: Callable[[Sequence[Any]], dict[str, Any]] | None = None
+        self,
+        recipe: ViewRecipe,
+        seed: int,
+        collate: Callable[[Sequence[Any]], dict[str, Any]] | None = None,
+        masker: Masker | None = None,
     ):
+        if recipe.mask_network is not None and masker is None:
+            raise ValueError(f"the recipe takes masks from {recipe.mask_source!r}: give a masker")
         self.recipe = recipe
         self.seed = seed
         self.collate = collate
+        self.masker = masker
         self.unmasked = 0
         self._expanded = recipe.expand()
         self._draw_indices = recipe.draw_indices()
@@ -167,7 +180,26 @@ class ViewCollator:
         canvases = _Canvases(canvas, valid_hw.cpu(), Draws(self.seed, int(batch["epoch"]), position.cpu()))
         if self.recipe.mask_column is not None:
             self._open_masks(canvases, batch)
+        elif self.recipe.mask_network is not None:
+            self._predict_masks(canvases)
         return canvases
+
+    def _predict_masks(self, canvases: _Canvases) -> None:
+        """Adds masks of the images that lose their background in some view; the others' stay empty and unused."""
+        assert self.masker is not None
+        drawn_B = torch.zeros(len(canvases.canvas_BCHW), dtype=torch.bool)
+        for index, (_, _, spec) in enumerate(self._expanded):
+            if spec.background_p > 0:
+                drawn_B |= draw_removals(canvases.draws, self._draw_indices[index], spec)
+        rows_N = chosen_rows(drawn_B)
+        canvases.foreground_B1HW = torch.zeros_like(canvases.canvas_BCHW[:, :1])
+        canvases.share_B = torch.full((len(drawn_B),), torch.nan)
+        if len(rows_N):
+            valid_hw_N2 = canvases.valid_hw_B2[rows_N]
+            on_device_N = rows_N.to(canvases.canvas_BCHW.device)
+            mask_N1HW = self.masker(canvases.canvas_BCHW[on_device_N], valid_hw_N2)
+            canvases.foreground_B1HW[on_device_N] = mask_N1HW
+            canvases.share_B[rows_N] = foreground_share(mask_N1HW, valid_hw_N2)
 
     def _open_masks(self, canvases: _Canvases, batch: Mapping[str, Any]) -> None:
         """Adds the masks of the recipe's column."""

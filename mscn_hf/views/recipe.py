@@ -10,6 +10,7 @@ from typing import Any
 from .checks import as_range, as_three, check, check_integer, check_number, listed, nearest
 
 MADE_MASKS = ("random", "rectangle", "centered_rectangle")
+NETWORK = "network:"
 MASK_CHANGES = ("bounding_box", "add_rectangle", "remove_rectangle")
 _PROBABILITIES = (
     "background_p", "flip_p", "jitter_p", "grayscale_p", "blur_p", "solarize_p", "mask_p", "focal_p", "channel_p",
@@ -154,9 +155,11 @@ class ViewRecipe:
         views: name -> ViewSpec (or a mapping of its fields), in the order the method sees them.
         image_mean, image_std: of the three channels, for images in [0, 1]; ImageNet's by default.
         mask_source: where views with `background_p` take the foreground from: the name of a dataset column with
-            saliency masks; or masks made without looking at the image: "random" (each pixel is foreground with
-            probability `mask_area`), "rectangle" (one at a random place, width / height log-uniform in [1/2, 2] as
-            far as the image allows), "centered_rectangle" (in the middle, with the image's own proportions).
+            saliency masks; or "network:NAME", folder or Hub id of a saliency network, which predicts the masks of
+            the images that lose their background as they come; or masks made without looking at the image: "random"
+            (each pixel is foreground with probability `mask_area`), "rectangle" (one at a random place, width /
+            height log-uniform in [1/2, 2] as far as the image allows), "centered_rectangle" (in the middle, with the
+            image's own proportions).
         mask_change: what is done to a column's masks: None; "bounding_box" (the filled box around the foreground);
             "add_rectangle", "remove_rectangle" (joined with or less a rectangle in the middle of the image, which
             has the image's proportions and `mask_area` times the area of the mask).
@@ -201,9 +204,10 @@ class ViewRecipe:
             )
 
     def _check_masks(self) -> None:
-        if self.mask_source is not None and (not isinstance(self.mask_source, str) or not self.mask_source):
+        known = isinstance(self.mask_source, str) and self.mask_source not in ("", NETWORK)
+        if self.mask_source is not None and not known:
             raise TypeError(
-                f"mask_source must be the name of a column, one of {listed(MADE_MASKS)}, or null, "
+                f"mask_source must be the name of a column, {NETWORK}NAME, one of {listed(MADE_MASKS)}, or null, "
                 f"got {self.mask_source!r}"
             )
         if self.mask_change is not None and self.mask_change not in MASK_CHANGES:
@@ -220,7 +224,7 @@ class ViewRecipe:
         if self.mask_change is not None and (self.mask_source is None or self.mask_source in MADE_MASKS):
             raise ValueError(
                 f"mask_change {self.mask_change!r} changes the masks of a dataset column, but mask_source is "
-                f"{self.mask_source!r}; name the column there"
+                f"{self.mask_source!r}; name the column (or a network) there"
             )
         if self.mask_source in MADE_MASKS and self.mask_area < self.foreground_threshold:
             raise ValueError(
@@ -238,7 +242,14 @@ class ViewRecipe:
     def mask_column(self) -> str | None:
         """The dataset column whose masks have to be read, or None: no view uses masks, or they are made."""
         wanted = any(spec.background_p > 0 for spec in self.views.values())
-        return self.mask_source if wanted and self.mask_source not in MADE_MASKS else None
+        made = self.mask_source in MADE_MASKS or self.mask_network is not None
+        return self.mask_source if wanted and not made else None
+
+    @property
+    def mask_network(self) -> str | None:
+        """Folder or Hub id of the network that predicts masks, or None: they come from elsewhere."""
+        source = self.mask_source or ""
+        return source.removeprefix(NETWORK) if source.startswith(NETWORK) else None
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "ViewRecipe":
