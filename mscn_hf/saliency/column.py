@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,11 +29,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
+from mscn_hf.data.decode import MAX_BYTES
 from mscn_hf.views.background import FOREGROUND
 
 logger = logging.getLogger(__name__)
 
 ROWS_PER_SHARD = 1000
+WAIT = timedelta(days=2)
 # Images decoded and masked at a time.
 BATCH = 64
 ROW_GROUP = 100
@@ -76,11 +79,20 @@ class MaskCounts:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Rows `start` to `stop` of a chunk; `stop` None: to its end."""
+    """Pieces (chunk, start, stop) of the source; stop None: to the chunk's end."""
 
-    chunk: int
-    start: int = 0
-    stop: int | None = None
+    pieces: tuple[tuple[int, int, int | None], ...]
+
+    @property
+    def rows(self) -> int | None:
+        """How many, where that is known."""
+        counts = [None if stop is None else stop - start for _, start, stop in self.pieces]
+        return None if None in counts else sum(count or 0 for count in counts)
+
+    def records(self, source: ImageSource) -> Iterator[tuple[ImageRow, dict[str, Any]]]:
+        """Its rows in stored order."""
+        for chunk, start, stop in self.pieces:
+            yield from islice(source.read_records(chunk), start, stop)
 
 
 def write_masks(
@@ -100,7 +112,7 @@ def write_masks(
         masker: its masks are PNG files of the size of their image.
         out: folder; shards that it has already are kept.
         threshold: of `MaskCounts.small`.
-        rows_per_shard: at most; chunks of unknown length are a shard each.
+        rows_per_shard: the last may have fewer; remote chunks of unknown length are a shard each.
         max_images: only about the first so many images.
         progress: show a bar.
 
@@ -110,8 +122,19 @@ def write_masks(
     Raises:
         ValueError: the folder was made from something else or in another way, or a column is there already.
     """
-    process = PartialState()
-    shards = list(islice(_plan(source, rows_per_shard, max_images), 100_000))
+    # One process may have many more images to look at than another, and all wait for the last.
+    process = PartialState(timeout=WAIT)
+    for name, value in (("rows_per_shard", rows_per_shard), ("max_images", max_images)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
+    taken = [column for column in masker.columns if column in source.features]
+    if taken:
+        raise ValueError(f"dataset {source.name!r} has a column {taken[0]!r} already: choose another dataset")
+    if source.is_local and any(chunk.rows is None for chunk in source.chunks):
+        source.count_rows()  # folders of images and tar files: each shard is to be small, and any may be missing
+    shards = list(_plan(source, rows_per_shard, max_images))
     made = {
         "dataset": source.name,
         "config": source.config_name,
@@ -122,19 +145,17 @@ def write_masks(
         "max_images": max_images,
         "rows_per_shard": rows_per_shard,
         "shards": len(shards),
+        "threshold": threshold,
         "columns": list(masker.columns),
         **masker.settings,
     }
     folder = Path(out)
     with process.main_process_first():
         _claim(folder, source.split, made)
-    taken = [column for column in masker.columns if column in source.features]
-    if taken:
-        raise ValueError(f"dataset {source.name!r} has a column {taken[0]!r} already: choose another dataset")
     paths = [folder / "data" / f"{source.split}-{i:05d}-of-{len(shards):05d}.parquet" for i in range(len(shards))]
     mine = list(zip(shards, paths, strict=True))[process.process_index :: process.num_processes]
     with tqdm(
-        total=_known_rows(shards, source, process),
+        total=_known_rows(shards, process),
         unit="img",
         disable=not (progress and process.is_local_main_process),
     ) as bar:
@@ -153,30 +174,42 @@ def write_masks(
 
 
 def _plan(source: ImageSource, rows_per_shard: int, max_images: int | None) -> Iterator[_Shard]:
+    """Consecutive rows, `rows_per_shard` at a time; a chunk of unknown length is a shard of its own."""
     left = max_images
+    pieces: list[tuple[int, int, int | None]] = []
+    room = rows_per_shard
     for chunk in source.chunks:
         if chunk.rows is None:
             if max_images is not None:
                 raise ValueError(f"dataset {source.name!r} does not tell how many rows it has: leave out max_images")
-            yield _Shard(chunk.index)
+            if pieces:
+                yield _Shard(tuple(pieces))
+            yield _Shard(((chunk.index, 0, None),))
+            pieces, room = [], rows_per_shard
             continue
-        rows = chunk.rows if left is None else min(chunk.rows, left)
-        for start in range(0, rows, rows_per_shard):
-            yield _Shard(chunk.index, start, min(start + rows_per_shard, rows))
-        if left is not None:
-            left -= rows
-            if left <= 0:
-                return
+        start, rows = 0, chunk.rows if left is None else min(chunk.rows, left)
+        left = None if left is None else left - rows
+        while start < rows:
+            taken = min(room, rows - start)
+            pieces.append((chunk.index, start, start + taken))
+            start, room = start + taken, room - taken
+            if room == 0:
+                yield _Shard(tuple(pieces))
+                pieces, room = [], rows_per_shard
+    if pieces:
+        yield _Shard(tuple(pieces))
 
 
-def _known_rows(shards: list[_Shard], source: ImageSource, process: PartialState) -> int | None:
-    mine = shards[process.process_index :: process.num_processes]
-    return None if any(s.stop is None for s in mine) else sum((s.stop or 0) - s.start for s in mine)
+def _known_rows(shards: list[_Shard], process: PartialState) -> int | None:
+    counts = [shard.rows for shard in shards[process.process_index :: process.num_processes]]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _claim(folder: Path, split: str, made: dict[str, Any]) -> None:
     """Notes what the folder's split is made from; refuses one that was made from something else."""
     notes = folder / "saliency.json"
+    if folder.exists() and not notes.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no masks of this command: give another folder")
     known = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
     before = known.get(split, made)
     differing = [name for name in made if before.get(name) != json.loads(json.dumps(made[name]))]
@@ -184,7 +217,10 @@ def _claim(folder: Path, split: str, made: dict[str, Any]) -> None:
         raise ValueError(f"{folder} holds masks made with another {differing[0]}: give another folder, or empty it")
     (folder / "data").mkdir(parents=True, exist_ok=True)
     if split not in known:
-        notes.write_text(json.dumps({**known, split: made}, indent=1) + "\n", encoding="utf-8")
+        # whole or not at all: other processes read it
+        unfinished = notes.with_name(f".saliency.json.{os.getpid()}")
+        unfinished.write_text(json.dumps({**known, split: made}, indent=1) + "\n", encoding="utf-8")
+        os.replace(unfinished, notes)
 
 
 def _counts_of(path: Path) -> MaskCounts | None:
@@ -200,14 +236,15 @@ def _write_shard(
 ) -> None:
     features = datasets.Features(
         {
-            **source.features,
+            # read without decoding, but written as the images that they are
+            **{name: _decoded(feature) for name, feature in source.features.items()},
             source.image_column: datasets.Image(),
             **{column: datasets.Image() for column in masker.columns},
         }
     )
     counts = MaskCounts()
     rows: list[dict[str, Any]] = []
-    records = islice(source.read_records(shard.chunk), shard.start, shard.stop)
+    records = shard.records(source)
     while batch := list(islice(records, BATCH)):
         rows.extend(_masked(batch, source.image_column, masker, threshold, counts))
         bar.update(len(batch))
@@ -218,9 +255,13 @@ def _write_shard(
     os.replace(unfinished, path)
 
 
+def _decoded(feature: Any) -> Any:
+    return datasets.Image() if isinstance(feature, datasets.Image) else feature
+
+
 def _masked(
     batch: list[tuple[ImageRow, dict[str, Any]]],
-    image_column: str,
+    source_column: str,
     masker: Masker,
     threshold: float,
     counts: MaskCounts,
@@ -231,7 +272,10 @@ def _masked(
     found = iter(masker([pixels for _, pixels in read if pixels is not None]))
     for (row, record), (data, pixels) in zip(batch, read, strict=True):
         counts.images += 1
-        image = {"bytes": data, "path": os.path.basename(row.path or row.id.split("/", 2)[-1]) or None}
+        image = record[source_column]
+        if data is not None:
+            stored = image.get("path") if isinstance(image, dict) else None
+            image = {"bytes": data, "path": os.path.basename(stored) if stored else None}
         columns: dict[str, Any] = dict.fromkeys(masker.columns)
         if pixels is None:
             counts.broken += 1
@@ -243,7 +287,7 @@ def _masked(
             counts.foreground += share
             counts.empty += share == 0
             counts.small += 0 < share < threshold
-        yield {**record, image_column: image, **columns}
+        yield {**record, source_column: image, **columns}
 
 
 def _read(row: ImageRow) -> tuple[bytes | None, np.ndarray | None]:
@@ -251,9 +295,10 @@ def _read(row: ImageRow) -> tuple[bytes | None, np.ndarray | None]:
     data = None
     try:
         data = row.read()
-        return data, decode_image(data)
+        return (data if len(data) <= MAX_BYTES else None), decode_image(data)
     except BrokenImage:
-        return data, None
+        # a file above the limit was read in part only: its row keeps what it has
+        return (data if data is None or len(data) <= MAX_BYTES else None), None
 
 
 def to_png(mask_HW: np.ndarray) -> bytes:

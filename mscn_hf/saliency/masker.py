@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from transformers import AutoConfig
 from .crf import mean_field
 from .cues import to_bytes
 from .network import SaliencyConfig, SaliencyNetwork
+
+AT_ONCE = 16
 
 
 @dataclass
@@ -43,7 +46,10 @@ class NetworkMasker:
     @property
     def settings(self) -> dict[str, Any]:
         """What the maps depend on."""
-        return {"network": self.name, "image_size": self.network.config.image_size, "crf": self.crf}
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return {"network": self.name, "weights": digest.hexdigest()[:16], "crf": self.crf}
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Maps uint8 (H, W) of images uint8 (H, W, 3), each squeezed into the network's square and back."""
@@ -54,7 +60,7 @@ class NetworkMasker:
             np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)) for image in images
         ]
         batch = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(self.network.device)
-        found_BSS = self.network.predict(batch)
+        found_BSS = torch.cat([self.network.predict(part) for part in batch.split(AT_ONCE)])
         if self.crf:
             found_BSS = mean_field(found_BSS, batch)
         maps = []
@@ -102,7 +108,9 @@ class CanvasMasker:
             interpolate(canvas[None, :, :height, :width].float(), (side, side), mode="bilinear", antialias=True)
             for canvas, (height, width) in zip(canvas_NCHW, sizes, strict=True)
         ]
-        found_NSS = network.predict(torch.cat(squares).round_().to(torch.uint8))
+        square_N3SS = torch.cat(squares).round_().to(torch.uint8)
+        # a few at a time: this memory comes on top of that of the training step
+        found_NSS = torch.cat([network.predict(part) for part in square_N3SS.split(AT_ONCE)])
         masks = torch.zeros_like(canvas_NCHW[:, :1])
         for mask, found_SS, size in zip(masks, found_NSS, sizes, strict=True):
             found_HW = interpolate(found_SS[None, None], size, mode="bilinear", antialias=True)[0, 0]

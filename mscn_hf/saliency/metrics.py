@@ -41,12 +41,12 @@ class SaliencyScores:
         """
         if map_HW.shape != truth_HW.shape or map_HW.ndim != 2 or truth_HW.dtype != bool:
             raise ValueError(f"map {map_HW.shape} and truth {truth_HW.shape} {truth_HW.dtype} do not fit")
+        full = 255 if map_HW.dtype == np.uint8 else 1
         map_HW = map_HW.astype(np.float64)
         if not np.isfinite(map_HW).all():
             raise ValueError("a saliency map holds NaN or infinite values")
         least, most = map_HW.min(), map_HW.max()
-        # a constant map keeps its level: bytes are out of 255
-        map_HW = (map_HW - least) / (most - least) if most > least else map_HW / (255 if most > 1 else 1)
+        map_HW = (map_HW - least) / (most - least) if most > least else map_HW / full  # a constant keeps its level
         self.f_curves.append(f_curve(map_HW, truth_HW))
         self.adaptive.append(f_measure(map_HW >= min(2 * map_HW.mean(), 1.0), truth_HW))
         self.errors.append(float(np.abs(map_HW - truth_HW).mean()))

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,9 @@ from .pretrain import quiet_logs
 
 logger = logging.getLogger(__name__)
 
-_CUES = ["robust_background", "manifold_ranking", "dense_sparse", "markov_chain"]
 # DeepUSPS' code: markov_chain, dense_sparse and robust_background; manifold_ranking, which ReLICv2 puts in the place
 # of hierarchical saliency (0.36), has no published value.
-_THRESHOLDS = [0.25, 0.25, 0.23, 0.31]
+_THRESHOLDS = {"robust_background": 0.25, "manifold_ranking": 0.25, "dense_sparse": 0.23, "markov_chain": 0.31}
 
 
 @dataclass
@@ -45,10 +46,10 @@ class SaliencyArguments:
     output_dir: str = field(metadata={"help": "Gets network/, log.jsonl and the refined maps."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    cues: list[str] = field(default_factory=lambda: list(_CUES), metadata={"help": "Columns of the cues' maps."})
+    cues: list[str] = field(default_factory=lambda: list(_THRESHOLDS), metadata={"help": "Columns of the cues' maps."})
     thresholds: list[float] = field(
-        default_factory=lambda: list(_THRESHOLDS),
-        metadata={"help": "Foreground of each cue's maps in the first iteration; 0.5 later."},
+        default_factory=list,
+        metadata={"help": "Foreground of each cue's maps in the first iteration, by default DeepUSPS'; 0.5 later."},
     )
     max_images: int | None = field(default=2500, metadata={"help": "Random part of the split; null: all."})
     image_size: int = field(default=432, metadata={"help": "Side in pixels of the squares."})
@@ -68,8 +69,15 @@ class SaliencyArguments:
     seed: int = field(default=0, metadata={"help": "Of the draw of images, the head and the order."})
 
     def __post_init__(self) -> None:
+        if not self.thresholds:
+            unknown = [cue for cue in self.cues if cue not in _THRESHOLDS]
+            if unknown:
+                raise ValueError(f"there is no usual threshold of {unknown[0]!r}: give thresholds, one for each cue")
+            self.thresholds = [_THRESHOLDS[cue] for cue in self.cues]
         if len(self.cues) != len(self.thresholds) or not self.cues:
             raise ValueError(f"{len(self.cues)} cues have {len(self.thresholds)} thresholds: give one for each")
+        if len(set(self.cues)) != len(self.cues):
+            raise ValueError(f"cues name one twice: {', '.join(self.cues)}")
         if not all(0 < threshold < 1 for threshold in self.thresholds):
             raise ValueError(f"thresholds must lie in (0, 1), got {self.thresholds}")
         if self.iterations < 0 or self.refine_epochs < 1 or self.final_epochs < 1:
@@ -117,8 +125,11 @@ class RefinementTrainer(Trainer):
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the script and of `mscn-hf saliency train`."""
     args = parse(sys.argv[1:] if argv is None else argv)
-    quiet_logs(PartialState().is_main_process)
-    print(train(args))
+    # rank 0 reads the images while the others wait
+    quiet_logs(PartialState(timeout=timedelta(days=2)).is_main_process)
+    network = train(args)
+    if PartialState().is_main_process:
+        print(network)
     return 0
 
 
@@ -130,14 +141,17 @@ def parse(words: list[str]) -> SaliencyArguments:
     """
     parser = HfArgumentParser(SaliencyArguments, prog="mscn-hf saliency train", allow_abbrev=False)  # type: ignore[arg-type]
     parser.add_argument("--config", help=f"YAML file, or one of {', '.join(list_resources('saliency'))}")
-    known = {action.dest for action in parser._actions}
+    known = {action.dest for action in parser._actions} - {"help", "config"}
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     position = words.index("--config") + 1 if "--config" in words else len(words)
     document: dict[str, Any] = {}
     if position < len(words):
         document = yaml.safe_load(find_resource("saliency", words[position]).read_text(encoding="utf-8")) or {}
     unknown = [key for key in document if key not in known]
     if unknown:
-        raise ValueError(f"{words[position]} has an unknown key {unknown[0]!r}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{words[position]} has an unknown key {unknown[0]!r}{hint}")
     parser.set_defaults(**document)
     for action in parser._actions:
         if action.dest in document:
@@ -149,6 +163,8 @@ def parse(words: list[str]) -> SaliencyArguments:
 
 def train(args: SaliencyArguments) -> Path:
     """Both stages; rounds that a former run with the same arguments finished are not repeated.
+
+    The last round, of the network itself, is always trained from its beginning.
 
     Returns:
         The folder of the network.
@@ -164,6 +180,7 @@ def train(args: SaliencyArguments) -> Path:
         source = open_source(
             args.dataset_name, config_name=args.dataset_config_name, split=args.train_split, all_columns=True
         )
+        _claim_data(out, source.fingerprint, source.modified)
         labels = read_label_sets(source, args.cues, args.image_size, out / "labels", args.max_images, args.seed)
     logger.info("%d images, %d left out", len(labels), labels.skipped)
     refined = {}
@@ -177,6 +194,7 @@ def train(args: SaliencyArguments) -> Path:
         refined[cue] = maps
     first = dict(zip(args.cues, args.thresholds, strict=True)) if not args.iterations else {}
     threshold = float(np.mean(list(first.values()))) if first else 0.5
+    set_seed(args.seed)
     network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
     trainer = _trainer(
         args,
@@ -205,8 +223,18 @@ def _claim(out: Path, args: SaliencyArguments) -> None:
         differing = [name for name in wanted if known.get(name) != wanted[name]]
         if differing:
             raise ValueError(f"{out} holds a run with another {differing[0]}: give another output_dir")
-    out.mkdir(parents=True, exist_ok=True)
-    notes.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    else:  # written once, by the first process: the others only read
+        out.mkdir(parents=True, exist_ok=True)
+        notes.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+
+
+def _claim_data(out: Path, *identity: str) -> None:
+    """Maps that were refined from other images must not be gone on with."""
+    notes = out / "data.json"
+    if notes.exists() and json.loads(notes.read_text(encoding="utf-8")) != list(identity):
+        raise ValueError(f"{out} holds a run on other data: the dataset has changed; give another output_dir")
+    if not notes.exists():
+        notes.write_text(json.dumps(identity), encoding="utf-8")
 
 
 def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, settings: dict[str, Any]) -> np.ndarray:
@@ -221,6 +249,7 @@ def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, se
             np.memmap(unfinished, np.float16, "w+", shape=shape).flush()
         process.wait_for_everyone()
         maps = np.memmap(unfinished, np.float16, "r+", shape=shape)
+        set_seed(args.seed)  # a head does not depend on the rounds before, which another run may have made
         network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
         average = MovingAverage(maps, args.average)
         trainer = _trainer(args, network, labels, name, args.refine_epochs, lr, {**settings, "average": average})

@@ -107,13 +107,14 @@ def test_a_stopped_run_goes_on_with_the_shards_that_are_missing(folder, tmp_path
     out = tmp_path / "out"
     write_masks(opened(folder), LeftHalf(), out, rows_per_shard=2, progress=False)
     shards = sorted((out / "data").iterdir())
-    assert len(shards) == 6  # two row groups of five
+    assert len(shards) == 5  # across the two row groups
     whole = [path.read_bytes() for path in shards]
     os.remove(shards[1])
     shards[4].with_name(".half.part").write_bytes(b"PAR1")
     masker = LeftHalf()
     counts = write_masks(opened(folder), masker, out, rows_per_shard=2, progress=False)
     assert masker.seen == 1 and counts.images == 10  # rows 2 and 3, of which 3 is broken
+    assert load_dataset(str(out), split="train")["note"][:] == [f"n{i}" for i in range(10)]
     assert [path.read_bytes() for path in shards] == whole
 
 
@@ -155,3 +156,33 @@ def test_images_in_class_folders(tmp_path):
     assert counts.images == len(after) == 6
     assert sorted(set(after["label"])) == [0, 1] and after.features["label"].names == ["cat", "dog"]
     assert after[0]["image"].size == (12, 8)
+    assert len(list((tmp_path / "out" / "data").iterdir())) == 1
+    write_masks(opened(tmp_path / "images"), LeftHalf(), tmp_path / "small", rows_per_shard=2, progress=False)
+    assert len(list((tmp_path / "small" / "data").iterdir())) == 3
+
+
+def test_empty_cells_and_other_pictures_stay_what_they_are(tmp_path):
+    rows = [{"image": {"bytes": png(90), "path": None}, "depth": {"bytes": png(7), "path": "d.png"}} for _ in range(3)]
+    rows[1]["image"] = None
+    rows[2]["depth"] = None
+    (tmp_path / "images").mkdir()
+    features = Features({"image": ImageFeature(), "depth": ImageFeature()})
+    Dataset.from_list(rows, features=features).to_parquet(tmp_path / "images" / "train-00000-of-00001.parquet")
+    counts = write_masks(opened(tmp_path / "images"), LeftHalf(), tmp_path / "out", progress=False)
+    after = load_dataset(str(tmp_path / "out"), split="train")
+    assert counts.broken == 1 and after[1]["image"] is None and after[1]["saliency"] is None
+    assert after[0]["depth"].getpixel((0, 0)) == (7, 7, 7) and after[2]["depth"] is None
+    assert after.cast_column("image", ImageFeature(decode=False))[0]["image"]["path"] is None
+
+
+def test_the_folder_must_be_its_own(folder, tmp_path):
+    with pytest.raises(ValueError, match="is not empty and holds no masks"):
+        write_masks(opened(folder), LeftHalf(), folder, progress=False)
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        write_masks(opened(folder), LeftHalf(), folder, progress=False)
+    assert (folder / "README.md").read_text() == "mine"
+    for wrong in ({"rows_per_shard": 0}, {"max_images": -3}, {"threshold": 7}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            write_masks(opened(folder), LeftHalf(), tmp_path / "out", progress=False, **wrong)
+    assert not (tmp_path / "out").exists()

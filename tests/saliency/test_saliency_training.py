@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from datasets import Dataset, Features, load_dataset
 from datasets import Image as ImageFeature
+from PIL import Image
 from saliency.composites import composites
 
 from mscn_hf.cli import main
@@ -104,9 +105,42 @@ def test_recipes_and_their_mistakes(capsys):
     assert (args.image_size, args.encoder, args.max_images) == (64, "x", 400)
     assert parse(["--config", "imagenet", "--encoder", "x"]).final_beta_squared == 4.0
     assert set(args.cues) == set(CUES)
-    with pytest.raises(ValueError, match="2 cues have 4 thresholds"):
-        parse(["--config", "imagenet", "--encoder", "x", "--cues", "a", "b"])
+    swapped = parse(["--config=imagenet", "--encoder", "x", "--cues", "markov_chain", "dense_sparse"])
+    assert swapped.thresholds == [0.31, 0.23] and swapped.max_images == 2500
+    for words, message in (
+        (["--cues", "a", "b"], "no usual threshold of 'a'"),
+        (["--thresholds", "0.3"], "4 cues have 1 thresholds"),
+        (["--cues", "markov_chain", "markov_chain"], "name one twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse(["--config", "imagenet", "--encoder", "x", *words])
     assert main(["saliency", "train", "--config", "no_such_file"]) == 2
+
+
+def test_each_label_stays_with_its_image(tmp_path):
+    data = dataset(tmp_path / "data", count=7, broken=False)
+    rows = Dataset.from_parquet(str(data / "train-00000-of-00001.parquet")).cast_column(
+        "image", ImageFeature(decode=False)
+    )
+    rows = list(rows.cast_column("markov_chain", ImageFeature(decode=False)))
+    rows[2]["image"]["bytes"] = b"no image"
+    rows[4]["markov_chain"] = None
+    Dataset.from_list(rows, features=Features(dict.fromkeys(rows[0], ImageFeature()))).to_parquet(
+        data / "train-00000-of-00001.parquet"
+    )
+    names = ["robust_background", "markov_chain"]
+    source = open_source(str(data), all_columns=True)
+    labels = read_label_sets(source, names, 30, tmp_path / "labels", None, 0)
+    assert (len(labels), labels.skipped) == (5, 2)
+    whole = [pair for number, pair in enumerate(composites(7)) if number not in (2, 4)]
+    for item, (rgb, truth) in zip(labels, whole, strict=True):
+        image = np.asarray(Image.fromarray(rgb).resize((30, 30), Image.Resampling.BILINEAR))
+        np.testing.assert_array_equal(item["images"].permute(1, 2, 0), image)
+        expected = np.asarray(
+            Image.fromarray(truth.astype(np.uint8) * 255).resize((30, 30), Image.Resampling.BILINEAR)
+        )
+        for target in item["targets"]:
+            assert np.corrcoef(target.ravel(), expected.ravel())[0, 1] > 0.9
 
 
 def test_label_sets_hold_what_the_dataset_holds(tmp_path):
