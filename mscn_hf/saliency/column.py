@@ -15,7 +15,6 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,10 +31,11 @@ from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
 from mscn_hf.data.decode import MAX_BYTES
 from mscn_hf.views.background import FOREGROUND
 
+from .processes import processes
+
 logger = logging.getLogger(__name__)
 
 ROWS_PER_SHARD = 1000
-WAIT = timedelta(days=2)
 # Images decoded and masked at a time.
 BATCH = 64
 ROW_GROUP = 100
@@ -122,8 +122,7 @@ def write_masks(
     Raises:
         ValueError: the folder was made from something else or in another way, or a column is there already.
     """
-    # One process may have many more images to look at than another, and all wait for the last.
-    process = PartialState(timeout=WAIT)
+    process = processes()
     for name, value in (("rows_per_shard", rows_per_shard), ("max_images", max_images)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image, open_source
@@ -26,6 +25,7 @@ from .cues import CUES, LONG_SIDE, CueMasker, to_bytes
 from .masker import NetworkMasker
 from .metrics import SaliencyScores
 from .network import SaliencyNetwork
+from .processes import processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,7 @@ def _write(args: argparse.Namespace, masker: CueMasker | NetworkMasker) -> None:
         rows_per_shard=args.rows_per_shard,
         max_images=args.max_images,
     )
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         print(_told(counts, args.threshold))
         print(args.out)
 
@@ -120,7 +120,7 @@ def _told(counts: MaskCounts, threshold: float) -> str:
 
 
 def _network(args: argparse.Namespace) -> NetworkMasker:
-    state = PartialState()
+    state = processes()
     device = torch.device(args.device) if args.device else state.device
     network = SaliencyNetwork.from_pretrained(args.network).eval()
     network.to(device)  # type: ignore[arg-type]

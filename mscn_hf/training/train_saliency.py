@@ -12,13 +12,12 @@ import logging
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
-from accelerate import PartialState
 from transformers import HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from mscn_hf.data import open_source
@@ -26,6 +25,7 @@ from mscn_hf.resources import find_resource, list_resources
 from mscn_hf.saliency.crf import mean_field
 from mscn_hf.saliency.labels import LabelSets, read_label_sets
 from mscn_hf.saliency.network import SaliencyNetwork
+from mscn_hf.saliency.processes import processes
 from mscn_hf.saliency.refine import MovingAverage, refinement_loss
 
 from .pretrain import quiet_logs
@@ -125,10 +125,9 @@ class RefinementTrainer(Trainer):
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the script and of `mscn-hf saliency train`."""
     args = parse(sys.argv[1:] if argv is None else argv)
-    # rank 0 reads the images while the others wait
-    quiet_logs(PartialState(timeout=timedelta(days=2)).is_main_process)
+    quiet_logs(processes().is_main_process)
     network = train(args)
-    if PartialState().is_main_process:
+    if processes().is_main_process:
         print(network)
     return 0
 
@@ -172,7 +171,7 @@ def train(args: SaliencyArguments) -> Path:
     Raises:
         ValueError: the output folder holds another run, or what `read_label_sets` refuses.
     """
-    process = PartialState()
+    process = processes()
     set_seed(args.seed)
     out = Path(args.output_dir)
     with process.main_process_first():
@@ -242,7 +241,7 @@ def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, se
     out = Path(args.output_dir)
     path, unfinished = out / "refined" / f"{name}.f16", out / "refined" / f"{name}.f16.part"
     shape = labels.images_NSS3.shape[:3]
-    process = PartialState()
+    process = processes()
     if not path.exists():
         if process.is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,6 +273,8 @@ def _trainer(
 ) -> RefinementTrainer:
     arguments = TrainingArguments(
         output_dir=str(Path(args.output_dir) / "rounds" / name),
+        # Without a GPU several processes talk through gloo, which the Trainer takes only where it is told so.
+        use_cpu=not torch.cuda.is_available(),
         run_name=f"saliency-{name}",
         num_train_epochs=epochs,
         per_device_train_batch_size=args.per_device_train_batch_size,

@@ -13,7 +13,7 @@ def run_script(text: str, folder: Path, processes: int, *arguments: object) -> N
     here = Path(__file__).parent
     environment = {
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": f"{here.parents[1]}:{here}",
+        "PYTHONPATH": f"{here.parent}:{here}:{here / 'evaluation'}",
         "OMP_NUM_THREADS": "1",
         "HOME": str(folder),
     }

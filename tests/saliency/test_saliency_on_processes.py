@@ -1,0 +1,46 @@
+# Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
+"""Two processes write the shards that one writes, byte for byte, and train one network together."""
+
+from datasets import Dataset
+from launching import run_script
+from saliency.test_saliency_training import SMALL, dataset
+
+from mscn_hf.models import MSCNConfig, MSCNModel
+
+CUES = """
+import sys
+from mscn_hf.cli import main
+words = ["saliency", "cues", *sys.argv[1:], "--cues", "manifold_ranking", "markov_chain", "--workers", "1"]
+sys.exit(main([*words, "--rows_per_shard", "2"]))
+"""
+
+TRAIN = """
+import sys
+from mscn_hf.cli import main
+sys.exit(main(["saliency", "train", *sys.argv[1:]]))
+"""
+
+
+def test_two_processes_write_what_one_writes(tmp_path):
+    source = dataset(tmp_path / "data", count=7, broken=False)
+    (tmp_path / "plain").mkdir()
+    rows = Dataset.from_parquet(str(source / "train-00000-of-00001.parquet")).select_columns(["image", "mask"])
+    rows.to_parquet(tmp_path / "plain" / "train-00000-of-00001.parquet")
+    for count in (1, 2):
+        run_script(CUES, tmp_path, count, tmp_path / "plain", tmp_path / f"out{count}")
+    one, two = (sorted((tmp_path / f"out{count}" / "data").iterdir()) for count in (1, 2))
+    assert [path.name for path in one] == [path.name for path in two] and len(one) == 4
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+    assert (tmp_path / "out1" / "README.md").read_text() == (tmp_path / "out2" / "README.md").read_text()
+
+
+def test_two_processes_train_together(tmp_path):
+    source = dataset(tmp_path / "data", count=12, broken=False)
+    config = MSCNConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24], depths=[1, 1, 1], layer_type="basic", image_size=48
+    )
+    MSCNModel(config).save_pretrained(tmp_path / "encoder")
+    words = ["--dataset_name", source, "--encoder", tmp_path / "encoder", "--output_dir", tmp_path / "run", *SMALL]
+    run_script(TRAIN, tmp_path, 2, *words)
+    assert (tmp_path / "run" / "network" / "model.safetensors").stat().st_size > 0
+    assert len(list((tmp_path / "run" / "refined").glob("*.f16"))) == 2
