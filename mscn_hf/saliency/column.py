@@ -113,7 +113,7 @@ def write_masks(
         out: folder; shards that it has already are kept.
         threshold: of `MaskCounts.small`.
         rows_per_shard: the last may have fewer; remote chunks of unknown length are a shard each.
-        max_images: only about the first so many images.
+        max_images: only the first so many.
         progress: show a bar.
 
     Returns:

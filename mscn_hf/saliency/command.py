@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -130,12 +130,8 @@ def _network(args: argparse.Namespace) -> NetworkMasker:
 def _maps(args: argparse.Namespace, baselines: bool) -> Iterator[tuple[ImageRow, dict, np.ndarray, dict]]:
     """Row, record, pixels and maps by name of the images that can be read."""
     source = _open(args)
-    makers: list[Callable[[Sequence[np.ndarray]], list[dict[str, np.ndarray]]]] = []
     masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
-    makers.append(lambda images: [_renamed(maps) for maps in masker(images)])
-    if args.network:
-        network = _network(args)
-        makers.append(lambda images: [{"network": maps["saliency"]} for maps in network(images)])
+    network = _network(args) if args.network else None
     records = islice((pair for chunk in source.chunks for pair in source.read_records(chunk.index)), args.images)
     try:
         with tqdm(total=args.images or source.num_rows, unit="img") as bar:
@@ -147,18 +143,19 @@ def _maps(args: argparse.Namespace, baselines: bool) -> Iterator[tuple[ImageRow,
                     except BrokenImage as error:
                         tqdm.write(f"{row.id}: {error}")
                 images = [pixels for _, _, pixels in good]
-                found = [
-                    {"centre Gaussian": to_bytes(centre_gaussian(p)), "Otsu": to_bytes(otsu(p))} if baselines else {}
-                    for p in images
-                ]
-                for maker in makers:
-                    for maps, more in zip(found, maker(images), strict=True):
-                        maps |= more
-                for (row, record, pixels), maps in zip(good, found, strict=True):
-                    yield row, record, pixels, maps
+                predicted = (
+                    [{"network": maps["saliency"]} for maps in network(images)] if network else [{}] * len(good)
+                )
+                for (row, record, pixels), maps, more in zip(good, masker(images), predicted, strict=True):
+                    first = _baselines(pixels) if baselines else {}
+                    yield row, record, pixels, {**first, **_renamed(maps), **more}
                 bar.update(len(batch))
     finally:
         masker.close()
+
+
+def _baselines(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    return {"centre Gaussian": to_bytes(centre_gaussian(pixels)), "Otsu": to_bytes(otsu(pixels))}
 
 
 def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

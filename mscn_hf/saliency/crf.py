@@ -77,7 +77,7 @@ def mean_field(
 
         down_hh, across_ww = (symmetric(kernel) for kernel in in_space(gaussian_sxy))
         position = in_space(bilateral_sxy)
-        # on CPU one by one: twice as fast, as a kernel's rows stay in the cache
+        # on CPU one by one: a kernel's rows stay in the cache
         step = 1 if unary_BHW.device.type == "cpu" else max(1, ENTRIES_AT_A_TIME // (shape[0] * shape[1]) ** 2)
         results = []
         for first in range(0, batch, step):

@@ -24,7 +24,6 @@ Cue = Callable[[SegmentedImage], np.ndarray]
 # image keeps enough of them.
 _ALL = (RobustBackground(superpixels=200), ManifoldRanking(), DenseSparse(), MarkovChain())
 CUES: dict[str, Cue] = {cue.name: cue for cue in _ALL}
-FUSED = "fused"
 # The cues' constants are made for the photographs of MSRA-B, 400 x 300 pixels.
 LONG_SIDE = 400
 

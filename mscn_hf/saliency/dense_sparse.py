@@ -173,7 +173,7 @@ def lasso_residuals(target_NF: np.ndarray, atom_KF: np.ndarray, sparsity: float)
     The Lasso's dual: the residual r is the point nearest to x with |d . r| <= sparsity for every atom d. It is unique,
     which a is not, and is found by least-distance programming (Lawson & Hanson 1974, chapter 23): r - x is the
     shortest z with G z >= h, which follows from a non-negative least squares problem with one row for each feature
-    and one for h. With few features and alike atoms this is over ten times as fast as coordinate descent.
+    and one for h. With few features and alike atoms coordinate descent is slow.
     """
     features = target_NF.shape[1]
     correlation_NK = target_NF @ atom_KF.T

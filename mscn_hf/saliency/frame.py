@@ -108,7 +108,7 @@ def _bar(side_LM3: np.ndarray, room: int) -> Bar:
 
 
 def _difference(side_LM3: np.ndarray, colour_3: np.ndarray) -> np.ndarray:
-    # three maxima of whole planes are many times as fast as one along a short axis
+    # three maxima of whole planes: one along a short axis is slow
     red, green, blue = (np.abs(side_LM3[..., c] - colour_3[c].astype(np.int16)) for c in range(3))
     return np.maximum(np.maximum(red, green), blue)
 

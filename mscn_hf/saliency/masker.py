@@ -30,18 +30,16 @@ class NetworkMasker:
         network: trained; put on its device and into evaluation mode by the caller.
         name: where it comes from, for the notes.
         crf: clean each map by a CRF.
-        column: name of the column.
     """
 
     network: SaliencyNetwork
     name: str
     crf: bool = True
-    column: str = "saliency"
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The one column."""
-        return (self.column,)
+        return ("saliency",)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,7 +65,7 @@ class NetworkMasker:
         for image, found_SS in zip(images, found_BSS.cpu().numpy(), strict=True):
             size = (image.shape[1], image.shape[0])
             map_HW = Image.fromarray(to_bytes(found_SS)).resize(size, Image.Resampling.BILINEAR)
-            maps.append({self.column: np.asarray(map_HW)})
+            maps.append({"saliency": np.asarray(map_HW)})
         return maps
 
 

@@ -64,7 +64,7 @@ class SaliencyNetwork(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self.head:
-            init.normal_(self.head.weight, std=(2 / self.head.out_channels) ** 0.5 / self.head.in_channels**0.5)
+            init.normal_(self.head.weight, std=(2 / self.head.in_channels) ** 0.5)
             assert self.head.bias is not None
             init.zeros_(self.head.bias)
 
@@ -107,7 +107,7 @@ class SaliencyNetwork(PreTrainedModel):
 
 
 def _channels(encoder: PreTrainedModel, num_channels: int) -> int:
-    """Channels of the encoder's last map, found on the meta device."""
+    """Channels of the encoder's last map, found by passing one small image through."""
     like = next(encoder.parameters())
     with torch.no_grad():
         training = encoder.training

@@ -9,6 +9,7 @@ Shapes: B images of a batch, L label sets, S the side of the square images.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,13 +67,13 @@ class MovingAverage:
         rate: 0.7 in DeepUSPS.
     """
 
-    def __init__(self, maps_NSS: object, rate: float = 0.7):
+    def __init__(self, maps_NSS: np.ndarray, rate: float = 0.7):
         self.maps_NSS = maps_NSS
         self.rate = rate
 
     def update(self, index_B: Tensor, predicted_BSS: Tensor) -> None:
         """Takes in the predictions of the images `index_B`."""
         rows = index_B.cpu().numpy()
-        before = torch.from_numpy(self.maps_NSS[rows]).float()  # type: ignore[index]
+        before = torch.from_numpy(self.maps_NSS[rows]).float()
         after = self.rate * before + (1 - self.rate) * predicted_BSS.detach().float().cpu()
-        self.maps_NSS[rows] = after.half().numpy()  # type: ignore[index]
+        self.maps_NSS[rows] = after.half().numpy()

@@ -155,8 +155,7 @@ def parse(words: list[str]) -> SaliencyArguments:
     for action in parser._actions:
         if action.dest in document:
             action.required = False
-    args, namespace = parser.parse_args_into_dataclasses(words)
-    del namespace
+    args, _ = parser.parse_args_into_dataclasses(words)  # the second is what is no field: --config
     return args
 
 
@@ -191,8 +190,7 @@ def train(args: SaliencyArguments) -> Path:
                 args, labels.only({cue: maps}), f"{cue}-{iteration + 1}", args.refine_lr * 2**iteration, settings
             )
         refined[cue] = maps
-    first = dict(zip(args.cues, args.thresholds, strict=True)) if not args.iterations else {}
-    threshold = float(np.mean(list(first.values()))) if first else 0.5
+    threshold = 0.5 if args.iterations else float(np.mean(args.thresholds))
     set_seed(args.seed)
     network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
     trainer = _trainer(

@@ -36,7 +36,7 @@ from .recipe import ViewRecipe, ViewSpec
 from .resample import Crops, apply_crops, draw_crops
 
 # uint8 canvases (N, 3, S, S) and the height and width of each image in its canvas, (N, 2) -> uint8 masks (N, 1, S, S)
-Masker = Callable[[Tensor, Tensor], Tensor]
+PredictMasks = Callable[[Tensor, Tensor], Tensor]
 
 # On CPU a view is made for as many images at a time as fit into the caches: 2^20 values are 4 MiB.
 _CPU_CHUNK_VALUES = 2**20
@@ -87,7 +87,7 @@ class ViewCollator:
         recipe: ViewRecipe,
         seed: int,
         collate: Callable[[Sequence[Any]], dict[str, Any]] | None = None,
-        masker: Masker | None = None,
+        masker: PredictMasks | None = None,
     ):
         if recipe.mask_network is not None and masker is None:
             raise ValueError(f"the recipe takes masks from {recipe.mask_source!r}: give a masker")

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import skimage.data
-from skimage.color import rgb2lab
+from saliency.pictures import disc, flipped, voronoi
 from skimage.transform import resize
 
 from mscn_hf.saliency.robust_background import (
@@ -24,7 +24,7 @@ from mscn_hf.saliency.robust_background import (
     otsu_split,
     smoothness,
 )
-from mscn_hf.saliency.superpixels import SegmentedImage, Superpixels, distances
+from mscn_hf.saliency.superpixels import SegmentedImage, distances
 
 
 @pytest.fixture(autouse=True)
@@ -50,28 +50,6 @@ def random_graph(seed, number=14):
     border_N = np.zeros(number, dtype=bool)
     border_N[random.permutation(number - 3)[:5]] = True
     return distances(lab_N3), adjacency_NN, border_N
-
-
-def voronoi(seed, count=40, height=60, width=80):
-    """Superpixels around random points, each of a random colour with a little noise."""
-    random = np.random.default_rng(seed)
-    point_N2 = random.uniform(0, 1, (count, 2)) * (height, width)
-    pixel_HW2 = np.stack(np.mgrid[:height, :width], axis=-1)
-    labels_HW = np.square(pixel_HW2[:, :, None] - point_N2).sum(-1).argmin(-1)
-    labels_HW = np.unique(labels_HW, return_inverse=True)[1].reshape(height, width)
-    rgb_HW3 = random.integers(20, 236, (count, 3))[labels_HW] + random.integers(-20, 20, (height, width, 3))
-    rgb_HW3 = rgb_HW3.astype(np.uint8)
-    return Superpixels(labels_HW, rgb_HW3, rgb2lab(rgb_HW3))
-
-
-def flipped(regions, axis):
-    return Superpixels(*(np.flip(picture, axis) for picture in (regions.labels_HW, regions.rgb_HW3, regions.lab_HW3)))
-
-
-def disc(ground, figure, centre=(100, 120), radius=40, shape=(200, 240)):
-    rows_HW, columns_HW = np.mgrid[: shape[0], : shape[1]]
-    inside_HW = (rows_HW - centre[0]) ** 2 + (columns_HW - centre[1]) ** 2 <= radius**2
-    return np.where(inside_HW[..., None], figure, np.broadcast_to(ground, 3)).astype(np.uint8), inside_HW
 
 
 def slow_gaussian(distance, sigma):
@@ -215,7 +193,7 @@ def test_optimise_where_part_of_the_graph_is_neither_background_nor_foreground()
 
 
 def test_the_whole_cue_is_its_equations():
-    regions = voronoi(1)
+    regions = voronoi(1, 40)
     number, lab_NN, near_NN, border_N = len(regions), regions.lab_distance_NN, regions.adjacency_NN, regions.border(3)
     position_NN = distances(regions.position_N2)
     clip, geodesic_sigma, smooth_sigma = color_scales(lab_NN, near_NN)
@@ -270,7 +248,7 @@ def test_flipping_the_image_flips_the_map(axis):
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("seed", range(3))
 def test_flipping_superpixels_changes_nothing(seed, axis):
-    regions, cue = voronoi(seed), RobustBackground(border=3)
+    regions, cue = voronoi(seed, 40), RobustBackground(border=3)
     found_N = cue.of_superpixels(regions)
     assert found_N.min() == 0 and found_N.max() == 1 and len(np.unique(found_N)) > len(regions) / 2
     np.testing.assert_allclose(cue.of_superpixels(flipped(regions, axis)), found_N, atol=1e-8)

@@ -109,7 +109,7 @@ def knn_predict(
         temperature: T, positive.
         num_classes: K; by default the largest label plus one. Give it: labels may have gaps at the end.
         chunk, bank_chunk: queries and bank rows held at a time. The bank is read once for each chunk of queries, and
-            memory is about 4 * (chunk + bank_chunk) * D + 4 * min(chunk, 5120) * bank_chunk bytes.
+            memory is about 8 * (chunk + bank_chunk) * D + 4 * min(chunk, 5120) * bank_chunk bytes.
         device: where to compute; by default where the queries are.
         candidates: who may be a neighbour, where not every bank row is compared.
 
@@ -195,7 +195,7 @@ def _nearest(bank_ND: Matrix, unit_MD: Tensor, keep: int, bank_chunk: int) -> Te
 def _products(queries_MD: Tensor, bank_ND: Tensor, out_MN: Tensor) -> Tensor:
     if out_MN.device.type != "cpu":
         return torch.mm(queries_MD, bank_ND.T, out=out_MN)
-    # numpy's OpenBLAS takes a tenth less time for it than torch's MKL on an AMD processor (benchmarks/bench_knn.py).
+    # numpy's OpenBLAS, as torch's MKL is slower on AMD processors
     np.dot(queries_MD.numpy(), bank_ND.numpy().T, out=out_MN.numpy())
     return out_MN
 
@@ -236,7 +236,7 @@ def _largest(similarity_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
 
 
 def _topk_by_groups(values_MN: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """`Tensor.topk` along rows, in a third of its time where the rows are long.
+    """`Tensor.topk` along rows, for long rows.
 
     The c largest lie in the c groups of columns of largest maxima, and maxima are cheap.
     """
