@@ -110,7 +110,7 @@ def test_bad_values_are_named(settings, message):
             {"views": {"a": MASKED}, "mask_source": "random", "mask_change": "add_rectangle"},
             "mask_change 'add_rectangle' changes the masks of a dataset column, but mask_source is 'random'",
         ),
-        ({"views": {"a": {}}, "mask_change": "add_rectangle"}, "but mask_source is None; name the column there"),
+        ({"views": {"a": {}}, "mask_change": "add_rectangle"}, "but mask_source is None; name the column (or a network) there"),
         ({"views": {"a": {}}, "mask_area": 0}, "mask_area must lie in (0, 1], got 0"),
         ({"views": {"a": {}}, "mask_area": 1.1}, "mask_area must lie in (0, 1], got 1.1"),
         ({"views": {"a": {}}, "mask_area": "1e-1"}, "mask_area must be a number, got '1e-1' (YAML reads 1e-1 as text"),
