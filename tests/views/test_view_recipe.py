@@ -99,7 +99,7 @@ def test_bad_values_are_named(settings, message):
         ({"views": {"left": {}, "b": {"augment_as": "lef"}}}, "augment_as names no view: 'lef'; did you mean 'left'?"),
         ({"views": {"a": {"augment_as": "a"}}}, "augment_as must name another view that makes its own draws"),
         ({"views": {"a": {}, "b": MASKED}}, "view 'b': background_p 0.1 needs masks; set mask_source to a column"),
-        ({"views": {"a": MASKED}, "mask_source": ""}, "mask_source must be the name of a column, one of 'random', "),
+        ({"views": {"a": MASKED}, "mask_source": ""}, "mask_source must be the name of a column, network:NAME, one of 'random', "),
         ({"views": {"a": MASKED}, "mask_source": 1}, "or null, got 1"),
         ({"views": {"a": {}}, "mask_sorce": "x"}, "views: unknown key 'mask_sorce'; did you mean 'mask_source'?"),
         (
