@@ -2,9 +2,10 @@
 """From a dataset's name to batches of uint8 canvases in an exact, resumable order."""
 
 from .canvas import CanvasCollate
+from .columns import SourceError
 from .decode import BrokenImage, decode_image
 from .loader import ExactLoader
-from .source import ImageRow, ImageSource, SourceError, open_source
+from .source import ImageRow, ImageSource, open_source
 from .stream import Order, Sample, Share, open_order
 
 __all__ = [

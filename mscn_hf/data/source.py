@@ -1,7 +1,6 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Where images come from: any dataset that `datasets` can stream, as rows of undecoded bytes in numbered chunks."""
 
-import difflib
 import os
 import stat
 from collections import abc
@@ -14,20 +13,13 @@ from typing import Any
 import datasets
 import fsspec
 import numpy as np
-from datasets import ClassLabel, Image, IterableDataset, Sequence, Value
+from datasets import Image, IterableDataset, Value
 
-from mscn_hf.views.recipe import MADE_MASKS
-
+from .columns import SourceError, check_image_feature, check_mask_column, find_image_column, find_labels
 from .decode import MAX_BYTES, BrokenImage
 from .identity import fingerprint, last_written
 
 EMBEDDED = "embedded"
-_IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes")
-_LABEL_NAMES = ("label", "labels", "cls", "fine_label", "class", "target")
-
-
-class SourceError(ValueError):
-    """A dataset that cannot be opened or lacks what was asked; the message names the value and what to do."""
 
 
 @dataclass(slots=True)
@@ -125,6 +117,15 @@ class ImageSource:
         part = self._dataset.shard(num_shards=len(self.chunks), index=index) if len(self.chunks) > 1 else self._dataset
         for number, record in enumerate(part):
             yield self._row(index, number, record), record
+
+    def read_cell(self, record: dict[str, Any], column: str) -> bytes | None:
+        """The image file in any column of a record, or None where the cell is empty or the record lacks it.
+
+        Raises:
+            BrokenImage: it is named by a path that cannot be read or lies outside of this dataset.
+        """
+        data, path = _bytes_and_path(record.get(column))
+        return None if data is None and not path else _read(data, path, self._root)
 
     @property
     def features(self) -> datasets.Features:
@@ -256,10 +257,10 @@ def open_source(
     dataset = dataset.decode(False)
     features = dataset.features
     if mask_column is not None:
-        _check_mask_column(features, mask_column, shown)
-    image_column = _find_image_column(features, image_column, mask_column, shown)
-    label_column, label_names = _find_labels(features, label_column, shown)
-    _check_image_feature(features[image_column], image_column, shown)
+        check_mask_column(features, mask_column, shown)
+    image_column = find_image_column(features, image_column, mask_column, shown)
+    label_column, label_names = find_labels(features, label_column, shown)
+    check_image_feature(features[image_column], image_column, shown)
     dataset = dataset.reshard()
     chunks, files = _describe_chunks(dataset)
     keep = [c for c in (image_column, label_column, mask_column, "__key__") if c and c in features]
@@ -323,54 +324,6 @@ def _why_not(name: str, is_local: bool, error: Exception) -> str:
     if isinstance(error, datasets.exceptions.DatasetNotFoundError | FileNotFoundError):
         return f"there is no folder {name!r} here and no such dataset on the Hub, or no access to it ({text})"
     return f"dataset {name!r} cannot be opened ({text})"
-
-
-def _find_image_column(features: Any, asked: str | None, mask: str | None, name: str) -> str:
-    if asked is not None:
-        if asked not in features:
-            raise SourceError(f"dataset {name!r} has no column {asked!r}; its columns are {sorted(features)}")
-        if asked == mask:
-            raise SourceError(f"dataset {name!r}: column {asked!r} cannot hold both the images and their masks")
-        return asked
-    features = {c: f for c, f in features.items() if c != mask}
-    images = [c for c, f in features.items() if isinstance(f, Image)]
-    if not images:  # raw bytes without a feature type
-        images = [c for c in _IMAGE_NAMES if c in features and not isinstance(features[c], ClassLabel)]
-    if len(images) > 1:
-        images = [c for c in _IMAGE_NAMES if c in images][:1] or images
-    if len(images) != 1:
-        raise SourceError(f"dataset {name!r}: give image_column; its columns are {sorted(features)}")
-    return images[0]
-
-
-def _check_mask_column(features: Any, column: str, name: str) -> None:
-    if column not in features:
-        near = difflib.get_close_matches(column, [*features, *MADE_MASKS], n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SourceError(
-            f"dataset {name!r} has no column {column!r} for masks; its columns are {sorted(features)}{hint}"
-        )
-    _check_image_feature(features[column], column, name)
-
-
-def _check_image_feature(feature: Any, column: str, name: str) -> None:
-    is_bytes = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary", "null")
-    is_pair = isinstance(feature, dict) and "bytes" in feature
-    if not isinstance(feature, Image) and not is_bytes and not is_pair:
-        raise SourceError(f"dataset {name!r}: column {column!r} holds no images but {feature}")
-
-
-def _find_labels(features: Any, asked: str | None, name: str) -> tuple[str | None, list[str] | None]:
-    if asked is not None and asked not in features:
-        raise SourceError(f"dataset {name!r} has no label column {asked!r}; its columns are {sorted(features)}")
-    classes = [c for c, f in features.items() if isinstance(f, ClassLabel)]
-    column = asked or next((c for c in _LABEL_NAMES if c in features), classes[0] if len(classes) == 1 else None)
-    if column is None:
-        return None, None
-    feature = features[column]
-    if isinstance(feature, Sequence):
-        feature = feature.feature
-    return column, list(feature.names) if isinstance(feature, ClassLabel) else None
 
 
 def _describe_chunks(dataset: IterableDataset) -> tuple[list[Chunk], list[str]]:

@@ -23,7 +23,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .source import ImageRow, ImageSource, SourceError
+from .columns import SourceError
+from .source import ImageRow, ImageSource
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from mscn_hf.data.source import ImageSource, SourceError
+from mscn_hf.data import ImageSource, SourceError
 
 from .cache import file_hash
 from .dataset_file import DatasetFile, find_dataset

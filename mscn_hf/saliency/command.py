@@ -7,8 +7,10 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image, open_
 from mscn_hf.data.decode import decode_mask
 from mscn_hf.views.background import FOREGROUND
 
-from .baselines import centre_gaussian, otsu
+from .baselines import baseline_maps
 from .column import ROWS_PER_SHARD, MaskCounts, write_masks
 from .contact_sheet import draw_saliency
 from .cues import CUES, LONG_SIDE, CueMasker, to_bytes
@@ -127,8 +129,18 @@ def _network(args: argparse.Namespace) -> NetworkMasker:
     return NetworkMasker(network, args.network, not args.no_crf)
 
 
-def _maps(args: argparse.Namespace, baselines: bool) -> Iterator[tuple[ImageRow, dict, np.ndarray, dict]]:
-    """Row, record, pixels and maps by name of the images that can be read."""
+@dataclass
+class _Picture:
+    """An image that could be read, uint8 (H, W, 3), its maps by name, and its true mask if it has one, bool (H, W)."""
+
+    id: str
+    pixels_HW3: np.ndarray
+    maps: dict[str, np.ndarray]
+    truth_HW: np.ndarray | None
+
+
+def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
+    """The images with their maps; those that cannot be read are named and left out."""
     source = _open(args)
     masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
     network = _network(args) if args.network else None
@@ -136,26 +148,30 @@ def _maps(args: argparse.Namespace, baselines: bool) -> Iterator[tuple[ImageRow,
     try:
         with tqdm(total=args.images or source.num_rows, unit="img") as bar:
             while batch := list(islice(records, 16)):
-                good = []
-                for row, record in batch:
-                    try:
-                        good.append((row, record, decode_image(row.read())))
-                    except BrokenImage as error:
-                        tqdm.write(f"{row.id}: {error}")
-                images = [pixels for _, _, pixels in good]
-                predicted = (
-                    [{"network": maps["saliency"]} for maps in network(images)] if network else [{}] * len(good)
-                )
-                for (row, record, pixels), maps, more in zip(good, masker(images), predicted, strict=True):
-                    first = _baselines(pixels) if baselines else {}
-                    yield row, record, pixels, {**first, **_renamed(maps), **more}
+                read = [_read(source, row, record, args.truth) for row, record in batch]
+                good = [picture for picture in read if picture is not None]
+                images = [picture.pixels_HW3 for picture in good]
+                predicted = network(images) if network else []
+                for i, (picture, maps) in enumerate(zip(good, masker(images), strict=True)):
+                    if baselines:
+                        known = baseline_maps(picture.pixels_HW3)
+                        picture.maps |= {name: to_bytes(map_HW) for name, map_HW in known.items()}
+                    picture.maps |= _renamed(maps)
+                    if network:
+                        picture.maps["network"] = predicted[i]["saliency"]
+                    yield picture
                 bar.update(len(batch))
     finally:
         masker.close()
 
 
-def _baselines(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    return {"centre Gaussian": to_bytes(centre_gaussian(pixels)), "Otsu": to_bytes(otsu(pixels))}
+def _read(source: ImageSource, row: ImageRow, record: dict[str, Any], truth: str) -> _Picture | None:
+    try:
+        pixels_HW3, mask = decode_image(row.read()), source.read_cell(record, truth)
+        return _Picture(row.id, pixels_HW3, {}, None if mask is None else decode_mask(mask) >= FOREGROUND)
+    except BrokenImage as error:
+        tqdm.write(f"{row.id}: {error}")
+        return None
 
 
 def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -165,35 +181,29 @@ def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**{name: maps[name] for name in maps if name != "saliency"}, "fused": maps["saliency"]}
 
 
-def _truth(record: dict, column: str) -> np.ndarray | None:
-    value = record.get(column)
-    data = value.get("bytes") if isinstance(value, dict) else value
-    return decode_mask(data) if data else None
-
-
 def _show(args: argparse.Namespace) -> int:
     rows = []
-    for _, record, pixels, maps in _maps(args, baselines=False):
-        truth = _truth(record, args.truth)
-        rows.append({"image": pixels, **maps, **({} if truth is None else {"truth": truth})})
+    for picture in _pictures(args, baselines=False):
+        truth = {} if picture.truth_HW is None else {"truth": to_bytes(picture.truth_HW)}
+        rows.append({"image": picture.pixels_HW3, **picture.maps, **truth})
     print(draw_saliency(rows, args.out))
     return 0
 
 
 def _score(args: argparse.Namespace) -> int:
     scores: dict[str, SaliencyScores] = {}
-    for row, record, pixels, maps in _maps(args, baselines=True):
-        truth = _truth(record, args.truth)
-        if truth is None or truth.shape != pixels.shape[:2]:
-            raise ValueError(f"{row.id} has no mask of its size in column {args.truth!r}")
-        for name, map_HW in maps.items():
-            scores.setdefault(name, SaliencyScores()).add(map_HW, truth >= FOREGROUND)
+    for picture in _pictures(args, baselines=True):
+        truth_HW = picture.truth_HW
+        if truth_HW is None or truth_HW.shape != picture.pixels_HW3.shape[:2]:
+            raise ValueError(f"{picture.id} has no mask of its size in column {args.truth!r}")
+        for name, map_HW in picture.maps.items():
+            scores.setdefault(name, SaliencyScores()).add(map_HW, truth_HW)
     if not scores:
         raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
     table = {name: {key: round(value, 4) for key, value in known.result().items()} for name, known in scores.items()}
-    print(f"{'map':<20} {'max F':>8} {'adaptive F':>11} {'MAE':>8} {'S':>8}")
+    print(f"{'map':<25} {'max F':>8} {'adaptive F':>11} {'MAE':>8} {'S':>8}")
     for name, means in table.items():
-        print(f"{name:<20} {means['max_f']:>8.3f} {means['adaptive_f']:>11.3f} {means['mae']:>8.3f}", end="")
+        print(f"{name:<25} {means['max_f']:>8.3f} {means['adaptive_f']:>11.3f} {means['mae']:>8.3f}", end="")
         print(f" {means['s_measure']:>8.3f}")
     if args.json:
         document = {

@@ -121,7 +121,7 @@ def _decode(
                 try:
                     squares = [_square(decode_image(row.read()), side)]
                     for column in columns:
-                        squares.append(_square(decode_mask((record[column] or {}).get("bytes") or b""), side))
+                        squares.append(_square(decode_mask(source.read_cell(record, column) or b""), side))
                 except BrokenImage as error:
                     logger.warning("%s is left out: %s", row.id, error)
                     skipped += 1

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from transformers import AutoConfig
 
 from .crf import mean_field
 from .cues import to_bytes
-from .network import SaliencyConfig, SaliencyNetwork
+from .network import SaliencyConfig, SaliencyNetwork, weights_digest
 
 AT_ONCE = 16
 
@@ -44,10 +43,7 @@ class NetworkMasker:
     @property
     def settings(self) -> dict[str, Any]:
         """What the maps depend on."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-        return {"network": self.name, "weights": digest.hexdigest()[:16], "crf": self.crf}
+        return {"network": self.name, "weights": weights_digest(self.network), "crf": self.crf}
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Maps uint8 (H, W) of images uint8 (H, W, 3), each squeezed into the network's square and back."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -104,6 +105,14 @@ class SaliencyNetwork(PreTrainedModel):
     def predict(self, images: Tensor) -> Tensor:
         """Saliency (B, H, W) in [0, 1], float32, of images (B, 3, H, W), uint8."""
         return self(images).float().sigmoid()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """16 hexadecimal digits that change with the weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _channels(encoder: PreTrainedModel, num_channels: int) -> int:

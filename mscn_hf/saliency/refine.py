@@ -63,17 +63,27 @@ class MovingAverage:
     """Predictions of every training image averaged over epochs: m <- rate * m + (1 - rate) * prediction, from 0.
 
     Args:
-        maps_NSS: float16 array or memory map (N, S, S) of zeros, written in place; ranks may share the file.
+        maps_NSS: float16 array or memory map (N, S, S) of zeros, written in place.
         rate: 0.7 in DeepUSPS.
     """
 
     def __init__(self, maps_NSS: np.ndarray, rate: float = 0.7):
         self.maps_NSS = maps_NSS
         self.rate = rate
+        self._seen_N = np.zeros(len(maps_NSS), dtype=bool)
 
     def update(self, index_B: Tensor, predicted_BSS: Tensor) -> None:
-        """Takes in the predictions of the images `index_B`."""
-        rows = index_B.cpu().numpy()
+        """Takes in the predictions of the images `index_B`, each once in an epoch.
+
+        Where processes divide an epoch, some images come twice, so that all have batches of one size: the second time
+        does not count. An epoch ends when every image has come.
+        """
+        rows, places = np.unique(index_B.cpu().numpy(), return_index=True)
+        new = ~self._seen_N[rows]
+        rows, places = rows[new], places[new]
         before = torch.from_numpy(self.maps_NSS[rows]).float()
-        after = self.rate * before + (1 - self.rate) * predicted_BSS.detach().float().cpu()
+        after = self.rate * before + (1 - self.rate) * predicted_BSS.detach().float().cpu()[torch.from_numpy(places)]
         self.maps_NSS[rows] = after.half().numpy()
+        self._seen_N[rows] = True
+        if self._seen_N.all():
+            self._seen_N[:] = False

@@ -51,9 +51,9 @@ def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) ->
             field refuses.
         FileNotFoundError: no such recipe.
     """
-    config, overrides = _split(argv)
+    config, overrides = split_words(argv)
     if document is None:
-        document = _read(config) if config else {}
+        document = read_document("recipes", config) if config else {}
     for key in document:
         check_field(key, f" in {config}")
     document = {key: None if value == "" else copy.deepcopy(value) for key, value in document.items()}
@@ -66,7 +66,7 @@ def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) ->
             set_field(document, name, read[0] if len(read) == 1 else read, " on the command line")
             continue
         check_field(name, " on the command line")
-        if [v.lower() for v in values] in (["none"], ["null"]):
+        if is_none(values):
             document[name] = None
         else:
             flags += [f"--{name}", *values]
@@ -86,8 +86,14 @@ def parse_run(argv: Sequence[str], document: Mapping[str, Any] | None = None) ->
     return RunConfig(data, model, training, recipe, _document(data, model, training, recipe, document, overrides))
 
 
-def _read(config: str) -> dict[str, Any]:
-    path = find_resource("recipes", config)
+def read_document(kind: str, config: str) -> dict[str, Any]:
+    """The mapping in a YAML file, a path or a name that ships with the package.
+
+    Raises:
+        ValueError: the file is no YAML, or no mapping.
+        FileNotFoundError: no such file.
+    """
+    path = find_resource(kind, config)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -97,7 +103,12 @@ def _read(config: str) -> dict[str, Any]:
     return document
 
 
-def _split(argv: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
+def split_words(argv: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]]]:
+    """The value of `--config`, and the other fields in order with their values.
+
+    Raises:
+        ValueError: a value before any field, or several recipes.
+    """
     config = None
     overrides: list[tuple[str, list[str]]] = []
     for word in argv:
@@ -116,6 +127,11 @@ def _split(argv: Sequence[str]) -> tuple[str | None, list[tuple[str, list[str]]]
                 raise ValueError(f"--config is given twice, {config!r} and {values[0]!r}: a run has one recipe")
             config = values[0]
     return config, [(k, v) for k, v in overrides if k != "config"]
+
+
+def is_none(values: list[str]) -> bool:
+    """Whether the words of a field on the command line stand for None."""
+    return [word.lower() for word in values] in (["none"], ["null"])
 
 
 def _field_name(key: str) -> str:

@@ -6,82 +6,31 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import shutil
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from transformers import HfArgumentParser, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
-from mscn_hf.data import open_source
-from mscn_hf.resources import find_resource, list_resources
+from mscn_hf.data import ImageSource, open_source
 from mscn_hf.saliency.crf import mean_field
 from mscn_hf.saliency.labels import LabelSets, read_label_sets
-from mscn_hf.saliency.network import SaliencyNetwork
+from mscn_hf.saliency.network import SaliencyNetwork, weights_digest
+from mscn_hf.saliency.notes import first_difference, read_notes, write_notes
 from mscn_hf.saliency.processes import processes
 from mscn_hf.saliency.refine import MovingAverage, refinement_loss
 
 from .pretrain import quiet_logs
+from .saliency_arguments import SaliencyArguments, parse
 
 logger = logging.getLogger(__name__)
-
-# DeepUSPS' code: markov_chain, dense_sparse and robust_background; manifold_ranking, which ReLICv2 puts in the place
-# of hierarchical saliency (0.36), has no published value.
-_THRESHOLDS = {"robust_background": 0.25, "manifold_ranking": 0.25, "dense_sparse": 0.23, "markov_chain": 0.31}
-
-
-@dataclass
-class SaliencyArguments:
-    """A run of both stages. Values are DeepUSPS' where the comment of a recipe does not say otherwise."""
-
-    dataset_name: str = field(metadata={"help": "Dataset with a column for each cue, of `mscn-hf saliency cues`."})
-    encoder: str = field(metadata={"help": "Self-supervised encoder to start from: folder or Hub id for AutoModel."})
-    output_dir: str = field(metadata={"help": "Gets network/, log.jsonl and the refined maps."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the dataset."})
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    cues: list[str] = field(default_factory=lambda: list(_THRESHOLDS), metadata={"help": "Columns of the cues' maps."})
-    thresholds: list[float] = field(
-        default_factory=list,
-        metadata={"help": "Foreground of each cue's maps in the first iteration, by default DeepUSPS'; 0.5 later."},
-    )
-    max_images: int | None = field(default=2500, metadata={"help": "Random part of the split; null: all."})
-    image_size: int = field(default=432, metadata={"help": "Side in pixels of the squares."})
-    output_stride: int = field(default=8, metadata={"help": "How much coarser the encoder's last map is."})
-    iterations: int = field(default=3, metadata={"help": "Rounds of stage 1, each from the encoder anew."})
-    refine_epochs: int = field(default=25, metadata={"help": "Of each round of stage 1."})
-    refine_lr: float = field(default=1e-6, metadata={"help": "Of the first round; doubled in each further one."})
-    refine_beta_squared: float = field(default=1.0, metadata={"help": "Of the F-loss in stage 1."})
-    final_epochs: int = field(default=200, metadata={"help": "Of stage 2."})
-    final_lr: float = field(default=1e-4, metadata={"help": "Of stage 2."})
-    final_beta_squared: float = field(default=4.0, metadata={"help": "Of the F-loss in stage 2."})
-    average: float = field(default=0.7, metadata={"help": "Share of the past in the moving average of predictions."})
-    crf: bool = field(default=True, metadata={"help": "Clean predictions by a CRF before they are averaged."})
-    per_device_train_batch_size: int = field(default=10, metadata={"help": "Images a device and step."})
-    dataloader_num_workers: int = field(default=0, metadata={"help": "Processes that read the memory maps."})
-    bf16: bool = field(default=False, metadata={"help": "bfloat16 autocast."})
-    seed: int = field(default=0, metadata={"help": "Of the draw of images, the head and the order."})
-
-    def __post_init__(self) -> None:
-        if not self.thresholds:
-            unknown = [cue for cue in self.cues if cue not in _THRESHOLDS]
-            if unknown:
-                raise ValueError(f"there is no usual threshold of {unknown[0]!r}: give thresholds, one for each cue")
-            self.thresholds = [_THRESHOLDS[cue] for cue in self.cues]
-        if len(self.cues) != len(self.thresholds) or not self.cues:
-            raise ValueError(f"{len(self.cues)} cues have {len(self.thresholds)} thresholds: give one for each")
-        if len(set(self.cues)) != len(self.cues):
-            raise ValueError(f"cues name one twice: {', '.join(self.cues)}")
-        if not all(0 < threshold < 1 for threshold in self.thresholds):
-            raise ValueError(f"thresholds must lie in (0, 1), got {self.thresholds}")
-        if self.iterations < 0 or self.refine_epochs < 1 or self.final_epochs < 1:
-            raise ValueError("iterations must be at least 0, refine_epochs and final_epochs at least 1")
 
 
 class RefinementTrainer(Trainer):
@@ -117,7 +66,10 @@ class RefinementTrainer(Trainer):
             predicted_BSS = logits_BSS.detach().float().sigmoid()
             if self.crf:
                 predicted_BSS = mean_field(predicted_BSS, inputs["images"])
-            self.average.update(inputs["index"], predicted_BSS)
+            # one process writes: the file is one, and which images came twice can be told only from all
+            index_B, predicted_BSS = self.accelerator.gather((inputs["index"], predicted_BSS))
+            if self.accelerator.is_main_process:
+                self.average.update(index_B, predicted_BSS)
         loss = refinement_loss(logits_BSS, inputs["targets"], self.threshold, self.beta_squared)
         return (loss, {"logits": logits_BSS}) if return_outputs else loss
 
@@ -132,37 +84,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def parse(words: list[str]) -> SaliencyArguments:
-    """Arguments from `--config FILE`, a path or a name that ships here, and `--field value`, which wins.
-
-    Raises:
-        ValueError: no file, a key that is not known, or a value that does not fit.
-    """
-    parser = HfArgumentParser(SaliencyArguments, prog="mscn-hf saliency train", allow_abbrev=False)  # type: ignore[arg-type]
-    parser.add_argument("--config", help=f"YAML file, or one of {', '.join(list_resources('saliency'))}")
-    known = {action.dest for action in parser._actions} - {"help", "config"}
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    position = words.index("--config") + 1 if "--config" in words else len(words)
-    document: dict[str, Any] = {}
-    if position < len(words):
-        document = yaml.safe_load(find_resource("saliency", words[position]).read_text(encoding="utf-8")) or {}
-    unknown = [key for key in document if key not in known]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{words[position]} has an unknown key {unknown[0]!r}{hint}")
-    parser.set_defaults(**document)
-    for action in parser._actions:
-        if action.dest in document:
-            action.required = False
-    args, _ = parser.parse_args_into_dataclasses(words)  # the second is what is no field: --config
-    return args
-
-
 def train(args: SaliencyArguments) -> Path:
-    """Both stages; rounds that a former run with the same arguments finished are not repeated.
+    """Both stages. What a former run with the same arguments finished is not repeated.
 
-    The last round, of the network itself, is always trained from its beginning.
+    A round of stage 1 that was stopped begins anew, stage 2 goes on from its last checkpoint.
 
     Returns:
         The folder of the network.
@@ -170,15 +95,12 @@ def train(args: SaliencyArguments) -> Path:
     Raises:
         ValueError: the output folder holds another run, or what `read_label_sets` refuses.
     """
-    process = processes()
-    set_seed(args.seed)
     out = Path(args.output_dir)
-    with process.main_process_first():
-        _claim(out, args)
+    with processes().main_process_first():
         source = open_source(
             args.dataset_name, config_name=args.dataset_config_name, split=args.train_split, all_columns=True
         )
-        _claim_data(out, source.fingerprint, source.modified)
+        _claim(out, args, source)
         labels = read_label_sets(source, args.cues, args.image_size, out / "labels", args.max_images, args.seed)
     logger.info("%d images, %d left out", len(labels), labels.skipped)
     refined = {}
@@ -190,48 +112,50 @@ def train(args: SaliencyArguments) -> Path:
                 args, labels.only({cue: maps}), f"{cue}-{iteration + 1}", args.refine_lr * 2**iteration, settings
             )
         refined[cue] = maps
-    threshold = 0.5 if args.iterations else float(np.mean(args.thresholds))
-    set_seed(args.seed)
-    network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
-    trainer = _trainer(
-        args,
-        network,
-        labels.only(refined),
-        "final",
-        args.final_epochs,
-        args.final_lr,
-        {"threshold": threshold, "beta_squared": args.final_beta_squared, "average": None},
-    )
-    trainer.train()
-    if process.is_main_process:
-        network.save_pretrained(out / "network")
-        _log(out, "final", trainer)
-    process.wait_for_everyone()
-    return out / "network"
+    return _final(args, labels.only(refined))
 
 
-def _claim(out: Path, args: SaliencyArguments) -> None:
-    notes = out / "arguments.json"
-    wanted = {
+def _claim(out: Path, args: SaliencyArguments, source: ImageSource) -> None:
+    """Notes what the folder is made from; refuses one that was made from something else."""
+    settings = {
         name: value for name, value in asdict(args).items() if name not in ("output_dir", "dataloader_num_workers")
     }
-    if notes.exists():
-        known = json.loads(notes.read_text(encoding="utf-8"))
-        differing = [name for name in wanted if known.get(name) != wanted[name]]
-        if differing:
-            raise ValueError(f"{out} holds a run with another {differing[0]}: give another output_dir")
-    else:  # written once, by the first process: the others only read
-        out.mkdir(parents=True, exist_ok=True)
-        notes.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    encoder = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size).encoder
+    wanted = {
+        **settings,
+        "content of the dataset": f"{source.fingerprint}, {source.modified}",
+        "weights of the encoder": weights_digest(encoder),
+    }
+    path = out / "run.json"
+    known = read_notes(path)
+    if not known:
+        write_notes(path, wanted)
+    elif differing := first_difference(known, wanted):
+        raise ValueError(f"{out} holds a run with another {differing}: give another output_dir")
 
 
-def _claim_data(out: Path, *identity: str) -> None:
-    """Maps that were refined from other images must not be gone on with."""
-    notes = out / "data.json"
-    if notes.exists() and json.loads(notes.read_text(encoding="utf-8")) != list(identity):
-        raise ValueError(f"{out} holds a run on other data: the dataset has changed; give another output_dir")
-    if not notes.exists():
-        notes.write_text(json.dumps(identity), encoding="utf-8")
+def _final(args: SaliencyArguments, labels: LabelSets) -> Path:
+    """Stage 2: the network that all refined sets train together."""
+    out = Path(args.output_dir)
+    finished = out / "network"
+    process = processes()
+    if finished.exists():
+        logger.info("%s is there already", finished)
+        return finished
+    set_seed(args.seed)
+    network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
+    threshold = 0.5 if args.iterations else float(np.mean(args.thresholds))
+    settings = {"threshold": threshold, "beta_squared": args.final_beta_squared, "average": None}
+    trainer = _trainer(args, network, labels, "final", args.final_epochs, args.final_lr, settings)
+    folder = out / "rounds" / "final"
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    if process.is_main_process:
+        unfinished = out / ".network.part"
+        network.save_pretrained(unfinished)
+        unfinished.rename(finished)
+        _log(out, "final", trainer)
+    process.wait_for_everyone()
+    return finished
 
 
 def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, settings: dict[str, Any]) -> np.ndarray:
@@ -269,6 +193,8 @@ def _trainer(
     lr: float,
     settings: dict[str, Any],
 ) -> RefinementTrainer:
+    batch = args.per_device_train_batch_size * processes().num_processes
+    steps = -(-len(labels) // batch) * epochs
     arguments = TrainingArguments(
         output_dir=str(Path(args.output_dir) / "rounds" / name),
         # Without a GPU several processes talk through gloo, which the Trainer takes only where it is told so.
@@ -287,7 +213,10 @@ def _trainer(
         bf16=args.bf16,
         seed=args.seed,
         logging_strategy="epoch",
-        save_strategy="no",
+        # a moving average has no place in a checkpoint, and a round of stage 1 is short
+        save_strategy="no" if settings["average"] is not None else "steps",
+        save_steps=max(1, steps // 20),
+        save_total_limit=1,
         report_to="none",
         remove_unused_columns=False,
         label_names=["targets"],

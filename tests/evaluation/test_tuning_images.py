@@ -11,8 +11,7 @@ import pytest
 from small_data import noisy_images
 from tuning_runs import run, small_encoder, task_of
 
-from mscn_hf.data import Share, open_source
-from mscn_hf.data.source import SourceError
+from mscn_hf.data import Share, SourceError, open_source
 from mscn_hf.evaluation.row_share import divide_rows
 from mscn_hf.evaluation.tuning import images, rows
 from mscn_hf.evaluation.tuning.augmented_linear import AugmentedLinearSettings

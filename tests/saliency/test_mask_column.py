@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from datasets import ClassLabel, Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from mscn_hf.data import CanvasCollate, Sample, open_source
+from mscn_hf.data import BrokenImage, CanvasCollate, Sample, open_source
 from mscn_hf.saliency.column import write_masks
 
 
@@ -91,7 +92,7 @@ def test_every_row_and_column_is_kept(folder, tmp_path):
     assert plain[1][3]["saliency"] is None and plain[1][3]["cue"] is None
     mask = np.asarray(plain[1][0]["saliency"])
     assert mask.shape == (8, 12) and mask[:, :6].min() == 255 and mask[:, 6:].max() == 0
-    assert "| `train` | 10 | 1 | 1 | 0 |" in (tmp_path / "out" / "README.md").read_text()
+    assert "| `train` | 10 | 1 | 1 | 0 (under 5 %) |" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_pre_training_reads_the_masks(folder, tmp_path):
@@ -173,6 +174,34 @@ def test_empty_cells_and_other_pictures_stay_what_they_are(tmp_path):
     assert counts.broken == 1 and after[1]["image"] is None and after[1]["saliency"] is None
     assert after[0]["depth"].getpixel((0, 0)) == (7, 7, 7) and after[2]["depth"] is None
     assert after.cast_column("image", ImageFeature(decode=False))[0]["image"]["path"] is None
+
+
+def test_a_chunk_with_many_shards_is_read_once(folder, tmp_path, monkeypatch):
+    source, opened_chunks = opened(folder), []
+    plain = source.read_records
+    monkeypatch.setattr(source, "read_records", lambda chunk: opened_chunks.append(chunk) or plain(chunk))
+    write_masks(source, LeftHalf(), tmp_path / "out", rows_per_shard=1, progress=False)
+    assert opened_chunks == [0, 1] and len(list((tmp_path / "out" / "data").iterdir())) == 10
+    assert load_dataset(str(tmp_path / "out"), split="train")["note"][:] == [f"n{i}" for i in range(10)]
+
+
+def test_pictures_that_are_paths_come_along(tmp_path):
+    images = tmp_path / "images" / "train"
+    images.mkdir(parents=True)
+    for number in range(2):
+        (images / f"{number}.png").write_bytes(png(90 + number))
+        (images / f"mask{number}.png").write_bytes(png(255 * number))
+    lines = [json.dumps({"file_name": f"{n}.png", "mask_file_name": f"mask{n}.png"}) for n in range(2)]
+    (images / "metadata.jsonl").write_text("\n".join(lines))
+    source = opened(tmp_path / "images", image_column="image")
+    (_, record), _ = source.read_records(0)
+    assert source.read_cell(record, "mask") == png(0) and source.read_cell(record, "nothing") is None
+    with pytest.raises(BrokenImage, match="not a file of this dataset"):
+        source.read_cell({"mask": {"bytes": None, "path": "/etc/hostname"}}, "mask")
+    write_masks(source, LeftHalf(), tmp_path / "out", progress=False)
+    shutil.rmtree(tmp_path / "images")
+    after = load_dataset(str(tmp_path / "out"), split="train")
+    assert [picture.getpixel((0, 0)) for picture in after["mask"]] == [(0, 0, 0), (255, 255, 255)]
 
 
 def test_the_folder_must_be_its_own(folder, tmp_path):

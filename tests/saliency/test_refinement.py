@@ -68,7 +68,20 @@ def test_moving_average_starts_from_zero():
     average = MovingAverage(maps, 0.7)
     one, other = torch.full((2, 2, 2), 1.0), torch.full((2, 2, 2), 0.5)
     average.update(torch.tensor([3, 1]), one)
+    average.update(torch.tensor([0, 2]), 0 * one)
     average.update(torch.tensor([1]), other[:1])
     np.testing.assert_allclose(maps[3], 0.3, atol=1e-3)
     np.testing.assert_allclose(maps[1], 0.7 * 0.3 + 0.3 * 0.5, atol=1e-3)
     assert not maps[0].any() and not maps[2].any()
+
+
+def test_what_comes_twice_in_an_epoch_counts_once():
+    maps = np.zeros((3, 2, 2), dtype=np.float16)
+    average = MovingAverage(maps, 0.7)
+    levels = torch.tensor([1.0, 0.5, 0.25])[:, None, None].expand(3, 2, 2)
+    # an epoch of three images in batches of two: the first fills up the last batch
+    average.update(torch.tensor([0, 1]), levels[:2])
+    average.update(torch.tensor([2, 0]), levels[[2, 0]])
+    np.testing.assert_allclose(maps, 0.3 * levels, atol=1e-3)
+    average.update(torch.tensor([1, 1, 0, 2]), levels[[1, 2, 0, 2]])
+    np.testing.assert_allclose(maps, (0.3 + 0.7 * 0.3) * levels, atol=1e-3)

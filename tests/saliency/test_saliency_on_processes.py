@@ -1,6 +1,7 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Two processes write the shards that one writes, byte for byte, and train one network together."""
 
+import numpy as np
 from datasets import Dataset
 from launching import run_script
 from saliency.test_saliency_training import SMALL, dataset
@@ -41,6 +42,9 @@ def test_two_processes_train_together(tmp_path):
     )
     MSCNModel(config).save_pretrained(tmp_path / "encoder")
     words = ["--dataset_name", source, "--encoder", tmp_path / "encoder", "--output_dir", tmp_path / "run", *SMALL]
-    run_script(TRAIN, tmp_path, 2, *words)
+    run_script(TRAIN, tmp_path, 2, *words, "--average", "0.7", "--refine_epochs", "1")
+    refined = np.fromfile(tmp_path / "run" / "refined" / "markov_chain-1.f16", np.float16).reshape(12, 48, 48)
+    # 12 images in steps of 2 x 4 make 16: those that came twice count once, and every one is there
+    assert 0.25 < refined.max() < 0.301 and all(map_SS.any() for map_SS in refined)
     assert (tmp_path / "run" / "network" / "model.safetensors").stat().st_size > 0
     assert len(list((tmp_path / "run" / "refined").glob("*.f16"))) == 2

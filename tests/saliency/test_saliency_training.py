@@ -2,9 +2,15 @@
 """From a dataset with cues to a network and its masks, through the commands that users give."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from subprocess import DEVNULL
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset, Features, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
@@ -13,11 +19,12 @@ from saliency.composites import composites
 from mscn_hf.cli import main
 from mscn_hf.data import open_source
 from mscn_hf.models import MSCNConfig, MSCNModel
-from mscn_hf.saliency.column import to_png
 from mscn_hf.saliency.cues import CUES
 from mscn_hf.saliency.labels import read_label_sets
 from mscn_hf.saliency.network import SaliencyNetwork
-from mscn_hf.training.train_saliency import parse
+from mscn_hf.saliency.shards import to_png
+from mscn_hf.training.saliency_arguments import parse
+from mscn_hf.training.train_saliency import train
 
 SMALL = (
     "--image_size 48 --iterations 1 --refine_epochs 3 --average 0 --refine_lr 3e-3 --final_epochs 10 --final_lr 3e-3 "
@@ -65,10 +72,8 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     refined = np.fromfile(out / "refined" / "markov_chain-1.f16", np.float16).reshape(11, 48, 48)
     assert np.isfinite(refined).all() and refined.min() >= 0 and refined.max() <= 1 and refined.any()
 
-    assert main([*words, *SMALL]) == 0  # the rounds that are there are not made again
-    rounds = [json.loads(line)["round"] for line in (out / "log.jsonl").read_text().splitlines()]
-    assert rounds.count("final") == 2 * sum(entry["round"] == "final" for entry in log)
-    assert rounds.count("markov_chain-1") == sum(entry["round"] == "markov_chain-1" for entry in log)
+    assert main([*words, *SMALL]) == 0  # what is there is not made again
+    assert len((out / "log.jsonl").read_text().splitlines()) == len(log)
     assert main([*words, *SMALL, "--seed", "5"]) == 2
     assert "another seed" in capsys.readouterr().err
 
@@ -82,7 +87,7 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     score = ["saliency", "score", str(data), "--split", "train", "--network", str(out / "network"), "--workers", "1"]
     assert main([*score, "--cues", "manifold_ranking", "--images", "4", "--json", str(scores)]) == 0
     table = json.loads(scores.read_text())["scores"]
-    assert set(table) == {"centre Gaussian", "Otsu", "cue", "network"}
+    assert set(table) >= {"centre Gaussian", "Otsu", "cue", "network"}
     assert table["network"]["mae"] < table["centre Gaussian"]["mae"]
     assert "max F" in capsys.readouterr().out
     sheet = tmp_path / "sheet.png"
@@ -107,14 +112,80 @@ def test_recipes_and_their_mistakes(capsys):
     assert set(args.cues) == set(CUES)
     swapped = parse(["--config=imagenet", "--encoder", "x", "--cues", "markov_chain", "dense_sparse"])
     assert swapped.thresholds == [0.31, 0.23] and swapped.max_images == 2500
+    everything = parse(["--config", "imagenet", "--encoder", "x", "--max-images", "null"])
+    assert everything.max_images is None
     for words, message in (
         (["--cues", "a", "b"], "no usual threshold of 'a'"),
         (["--thresholds", "0.3"], "4 cues have 1 thresholds"),
         (["--cues", "markov_chain", "markov_chain"], "name one twice"),
+        (["--image_size", "0"], "image_size must be at least 1, got 0"),
+        (["--average", "1"], r"average must lie in \[0, 1\), got 1"),
+        (["--final_lr", "-1"], "final_lr must be positive"),
+        (["--iteration", "2"], "unknown field 'iteration' on the command line; did you mean 'iterations'"),
     ):
         with pytest.raises(ValueError, match=message):
             parse(["--config", "imagenet", "--encoder", "x", *words])
     assert main(["saliency", "train", "--config", "no_such_file"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("image_size: 9.5", "image_size must be an integer, got 9.5"),
+        ("iterations: true", "iterations must be an integer, got True"),
+        ("final_lr: [1]", r"final_lr must be a number, got \[1\]"),
+        ("crf: 3", "crf must be true or false, got 3"),
+        ("cues: markov_chain", "cues must be a list, one value for each cue, got 'markov_chain'"),
+        ("thresholds: [a]", "thresholds must be a list"),
+        ("train_split: 3", "train_split must be text, got 3"),
+        ("imagesize: 3", "unknown field 'imagesize' in .*; did you mean 'image_size'"),
+        ("- 1", "is not a mapping"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_values_of_a_file_are_checked(tmp_path, line, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(line)
+    with pytest.raises((TypeError, ValueError), match=message):
+        parse(["--config", str(path), "--dataset_name", "a", "--encoder", "b", "--output_dir", "c"])
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, encoder):
+    data = dataset(tmp_path / "data", broken=False)
+    small = [*SMALL, "--cues", "markov_chain", "--thresholds", "0.31", "--refine_epochs", "1", "--final_epochs", "40"]
+    words = ["saliency", "train", "--dataset_name", str(data), "--encoder", str(encoder), *small]
+    assert main([*words, "--output_dir", str(tmp_path / "whole")]) == 0
+    killed = tmp_path / "killed"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "" if not torch.cuda.is_available() else "0"}
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mscn_hf.cli", *words, "--output_dir", str(killed)], env=environment, stderr=DEVNULL
+    )
+    checkpoints = killed / "rounds" / "final"
+    try:
+        for _ in range(1200):
+            if list(checkpoints.glob("checkpoint-*/trainer_state.json")) or run.poll() is not None:
+                break
+            time.sleep(0.1)
+    finally:
+        run.kill()
+        run.wait()
+    assert not (killed / "network").exists() and (killed / "refined" / "markov_chain-1.f16").exists()
+    assert main([*words, "--output_dir", str(killed)]) == 0
+    whole, resumed = (SaliencyNetwork.from_pretrained(out / "network") for out in (tmp_path / "whole", killed))
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    last = [json.loads((out / "log.jsonl").read_text().splitlines()[-1]) for out in (tmp_path / "whole", killed)]
+    assert [entry["step"] for entry in last] == [120, 120] and not (killed / "rounds" / "final").exists()
+
+
+def test_another_encoder_in_the_same_folder_is_noticed(tmp_path, encoder):
+    data = dataset(tmp_path / "data", count=4, broken=False)
+    words = ["--dataset_name", str(data), "--encoder", str(encoder), "--output_dir", str(tmp_path / "run")]
+    small = [*SMALL, "--iterations", "0", "--final_epochs", "1"]
+    assert main(["saliency", "train", *words, *small]) == 0
+    MSCNModel(MSCNModel.from_pretrained(encoder).config).save_pretrained(encoder)
+    with pytest.raises(ValueError, match="another weights of the encoder"):
+        train(parse([*words, *small]))
 
 
 def test_each_label_stays_with_its_image(tmp_path):

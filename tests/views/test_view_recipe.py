@@ -99,7 +99,10 @@ def test_bad_values_are_named(settings, message):
         ({"views": {"left": {}, "b": {"augment_as": "lef"}}}, "augment_as names no view: 'lef'; did you mean 'left'?"),
         ({"views": {"a": {"augment_as": "a"}}}, "augment_as must name another view that makes its own draws"),
         ({"views": {"a": {}, "b": MASKED}}, "view 'b': background_p 0.1 needs masks; set mask_source to a column"),
-        ({"views": {"a": MASKED}, "mask_source": ""}, "mask_source must be the name of a column, network:NAME, one of 'random', "),
+        (
+            {"views": {"a": MASKED}, "mask_source": ""},
+            "mask_source must be the name of a column, network:NAME, one of 'random', ",
+        ),
         ({"views": {"a": MASKED}, "mask_source": 1}, "or null, got 1"),
         ({"views": {"a": {}}, "mask_sorce": "x"}, "views: unknown key 'mask_sorce'; did you mean 'mask_source'?"),
         (
@@ -110,7 +113,10 @@ def test_bad_values_are_named(settings, message):
             {"views": {"a": MASKED}, "mask_source": "random", "mask_change": "add_rectangle"},
             "mask_change 'add_rectangle' changes the masks of a dataset column, but mask_source is 'random'",
         ),
-        ({"views": {"a": {}}, "mask_change": "add_rectangle"}, "but mask_source is None; name the column (or a network) there"),
+        (
+            {"views": {"a": {}}, "mask_change": "add_rectangle"},
+            "but mask_source is None; name the column (or a network) there",
+        ),
         ({"views": {"a": {}}, "mask_area": 0}, "mask_area must lie in (0, 1], got 0"),
         ({"views": {"a": {}}, "mask_area": 1.1}, "mask_area must lie in (0, 1], got 1.1"),
         ({"views": {"a": {}}, "mask_area": "1e-1"}, "mask_area must be a number, got '1e-1' (YAML reads 1e-1 as text"),
