@@ -28,6 +28,7 @@ from .masker import NetworkMasker
 from .metrics import SaliencyScores
 from .network import SaliencyNetwork
 from .processes import processes
+from .score_table import INTERVAL, plot_scores, score_table, written_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--max_images", type=int, help="only the first so many; all by default")
         action.add_argument("--rows_per_shard", type=int, default=ROWS_PER_SHARD, help="default: %(default)s")
         action.add_argument("--threshold", type=float, default=0.05, help="counted as small below this share")
+    cores = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     for action in (cues, show, score):
         action.add_argument("--cues", nargs="+", default=list(CUES), metavar="CUE", help=f"of {', '.join(CUES)}")
         action.add_argument(
-            "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
+            "--workers", type=int, default=cores, help="processes of each rank (default: its share of the cores)"
         )
         action.add_argument(
             "--long_side", type=int, default=LONG_SIDE, help="shrink to this first (%(default)s pixels)"
@@ -68,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--device", help="cuda, cuda:1, cpu, …; cuda where there is one by default")
     show.add_argument("--out", default="saliency.png", help="PNG to write (default: %(default)s)")
     score.add_argument("--json", type=Path, help="also write the scores to this file")
+    score.add_argument("--plot", type=Path, help="also draw them, with their curves, to this PNG")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -200,18 +203,14 @@ def _score(args: argparse.Namespace) -> int:
             scores.setdefault(name, SaliencyScores()).add(map_HW, truth_HW)
     if not scores:
         raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
-    table = {name: {key: round(value, 4) for key, value in known.result().items()} for name, known in scores.items()}
-    print(f"{'map':<25} {'max F':>8} {'adaptive F':>11} {'MAE':>8} {'S':>8}")
-    for name, means in table.items():
-        print(f"{name:<25} {means['max_f']:>8.3f} {means['adaptive_f']:>11.3f} {means['mae']:>8.3f}", end="")
-        print(f" {means['s_measure']:>8.3f}")
+    reference = "fused" if "fused" in scores else "cue"
+    table = score_table(scores, reference)
+    print(written_out(table, reference))
+    dataset, count = Path(args.dataset).name, len(scores[reference])
     if args.json:
-        document = {
-            "dataset": args.dataset,
-            "split": args.split,
-            "images": len(next(iter(scores.values()))),
-            "scores": table,
-        }
+        document = {"dataset": dataset, "split": args.split, "images": count, "interval": INTERVAL, "scores": table}
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if args.plot:
+        print(plot_scores(scores, table, args.plot, f"{dataset}, {args.split}: {count} images"))
     return 0

@@ -59,11 +59,16 @@ class SaliencyScores:
         """`max_f` (the best threshold of the mean curve), `adaptive_f`, `mae` and `s_measure`."""
         if not self.errors:
             raise ValueError("no image was scored")
+        return {name: float(value[0]) for name, value in self.weighted(np.ones((1, len(self)))).items()}
+
+    def weighted(self, weights_RN: np.ndarray) -> dict[str, np.ndarray]:
+        """The scores, (R,) each, with R weights of each of the N images, at least 0 and not all of them."""
+        weights_RN = weights_RN / weights_RN.sum(axis=1, keepdims=True)
         return {
-            "max_f": float(np.mean(self.f_curves, axis=0).max()),
-            "adaptive_f": float(np.mean(self.adaptive)),
-            "mae": float(np.mean(self.errors)),
-            "s_measure": float(np.mean(self.structure)),
+            "max_f": (weights_RN @ np.stack(self.f_curves)).max(axis=1),
+            "adaptive_f": weights_RN @ np.array(self.adaptive),
+            "mae": weights_RN @ np.array(self.errors),
+            "s_measure": weights_RN @ np.array(self.structure),
         }
 
 

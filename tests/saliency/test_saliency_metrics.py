@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mscn_hf.saliency.metrics import SaliencyScores, f_curve, f_measure, structure_measure
+from mscn_hf.saliency.score_table import score_table
 
 
 def maps(count=6, side=(20, 31)):
@@ -46,6 +47,29 @@ def test_the_truth_itself_scores_one_and_its_opposite_nothing():
     )
     opposite = scored(1.0 - truth, truth)
     assert opposite["mae"] == 1 and opposite["adaptive_f"] == 0 and opposite["s_measure"] < 0.1
+
+
+def test_intervals_against_images_drawn_one_by_one():
+    good, poor = SaliencyScores(), SaliencyScores()
+    for map_HW, truth_HW in maps(12):
+        good.add(map_HW, truth_HW)
+        poor.add(np.roll(map_HW, 4, axis=1), truth_HW)
+    table = score_table({"good": good, "poor": poor}, "good")
+    assert {name: table["poor"][name] for name in poor.result()} == pytest.approx(poor.result(), abs=1e-4)
+    random, best, error = np.random.default_rng(1), [], []
+    for _ in range(4000):
+        drawn = random.integers(0, 12, 12)
+        curves = [np.stack(part.f_curves)[drawn].mean(axis=0).max() for part in (good, poor)]
+        best.append((curves[0], curves[1] - curves[0]))
+        error.append(np.array(good.errors)[drawn].mean())
+    expected = np.quantile(best, [0.025, 0.975], axis=0)
+    assert table["good"]["intervals"]["max_f"] == pytest.approx(expected[:, 0], abs=0.006)
+    assert table["poor"]["max_f_difference"] == pytest.approx(expected[:, 1], abs=0.006)
+    assert table["good"]["intervals"]["mae"] == pytest.approx(np.quantile(error, [0.025, 0.975]), abs=0.003)
+    assert table["poor"]["max_f_difference"][1] < 0 and table["good"]["max_f_difference"] == [0, 0]
+    poor.add(*next(maps()))
+    with pytest.raises(ValueError, match="different images"):
+        score_table({"good": good, "poor": poor}, "good")
 
 
 def test_mae_and_adaptive_threshold_by_hand():

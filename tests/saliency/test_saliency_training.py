@@ -83,9 +83,12 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     masked = load_dataset(str(tmp_path / "masked"), split="train")
     assert masked[0]["saliency"].size == masked[0]["image"].size and masked.column_names[-1] == "saliency"
 
-    scores = tmp_path / "scores.json"
+    scores, plot = tmp_path / "scores.json", tmp_path / "scores.png"
     score = ["saliency", "score", str(data), "--split", "train", "--network", str(out / "network"), "--workers", "1"]
-    assert main([*score, "--cues", "manifold_ranking", "--images", "4", "--json", str(scores)]) == 0
+    assert (
+        main([*score, "--cues", "manifold_ranking", "--images", "4", "--json", str(scores), "--plot", str(plot)]) == 0
+    )
+    assert plot.stat().st_size > 10_000
     table = json.loads(scores.read_text())["scores"]
     assert set(table) >= {"centre Gaussian", "Otsu", "cue", "network"}
     assert table["network"]["mae"] < table["centre Gaussian"]["mae"]
@@ -107,7 +110,7 @@ def test_cues_are_written_by_the_command(tmp_path, capsys):
 
 def test_recipes_and_their_mistakes(capsys):
     args = parse(["--config", "imagenette_cpu", "--encoder", "x", "--image_size", "64"])
-    assert (args.image_size, args.encoder, args.max_images) == (64, "x", 400)
+    assert (args.image_size, args.encoder, args.max_images) == (64, "x", None)
     assert parse(["--config", "imagenet", "--encoder", "x"]).final_beta_squared == 4.0
     assert set(args.cues) == set(CUES)
     swapped = parse(["--config=imagenet", "--encoder", "x", "--cues", "markov_chain", "dense_sparse"])
