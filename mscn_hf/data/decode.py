@@ -26,6 +26,10 @@ class BrokenImage(ValueError):
     """An image that cannot be used; the message says why. Loaders count it and put another one in its place."""
 
 
+class UnreadableFile(BrokenImage):
+    """An image file that is there but could not be read this time: a disk or a connection that failed."""
+
+
 def decode_image(
     data: bytes, *, fit: int | None = None, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from datasets import Image, IterableDataset, Value
 
 from .columns import SourceError, check_image_feature, check_mask_column, find_image_column, find_labels
-from .decode import MAX_BYTES, BrokenImage
+from .decode import MAX_BYTES, BrokenImage, UnreadableFile
 from .identity import fingerprint, last_written
 
 EMBEDDED = "embedded"
@@ -62,12 +62,19 @@ def _read(data: bytes | None, path: str | None, root: str) -> bytes:
     if not root or not os.path.abspath(path).startswith(root):
         raise BrokenImage(f"names {path!r}, which is not a file of this dataset")
     try:
-        with fsspec.open(path, "rb") if "://" in path else open(path, "rb") as stream:
+        with open_file(path) as stream:
             if "://" not in path and not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise BrokenImage(f"{path!r} is not a regular file")
             return stream.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise BrokenImage(f"cannot be read ({error.strerror or error})") from error
+    except OSError as error:
+        raise UnreadableFile(f"{path!r} cannot be read ({error.strerror or error})") from error
+
+
+def open_file(path: str) -> Any:
+    """A file of this machine or, with `://`, of another, to be read in a `with` statement."""
+    return fsspec.open(path, "rb") if "://" in path else open(path, "rb")
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from mscn_hf.data import ImageSource
@@ -22,6 +23,7 @@ from .processes import processes
 from .shards import MaskCounts, Masker, Reader, Shard, counts_of, plan_shards, write_shard
 
 ROWS_PER_SHARD = 1000
+LOCK = ".lock"
 
 
 def write_masks(
@@ -75,9 +77,17 @@ def write_masks(
             else:
                 bar.update(counts.images)
     process.wait_for_everyone()
-    total = sum((counts_of(path) or MaskCounts() for path in paths), MaskCounts())
+    total = MaskCounts()
+    for path in paths:
+        counts = counts_of(path)
+        if counts is None:
+            raise ValueError(f"{path} is not there, though made: all processes must write to one folder")
+        total += counts
     if process.is_main_process:
         (folder / "README.md").write_text(_readme(folder), encoding="utf-8")
+        for left_over in (folder / "data").glob(f".{source.split}-*.part"):  # of runs that were stopped
+            left_over.unlink()
+        (folder / "data" / LOCK).unlink(missing_ok=True)
     process.wait_for_everyone()
     return total
 
@@ -114,12 +124,19 @@ def _claim(folder: Path, source: ImageSource, masker: Masker, how: dict[str, Any
     path = folder / "saliency.json"
     if folder.exists() and not path.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no masks of this command: give another folder")
-    known = read_notes(path)
-    if source.split not in known:
-        write_notes(path, {**known, source.split: made})
-    elif differing := first_difference(known[source.split], made):
-        raise ValueError(f"{folder} holds masks made with another {differing}: give another folder, or empty it")
-    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "data" / LOCK):  # another split may be claimed at the same time
+        known = read_notes(path)
+        if source.split in known:
+            differing = first_difference(known[source.split], made)
+            if differing:
+                raise ValueError(
+                    f"{folder} holds masks made with another {differing}: give another folder, or empty it"
+                )
+        elif next((folder / "data").glob(f"{source.split}-*.parquet"), None):
+            raise ValueError(f"{folder} holds shards of split {source.split!r} and no note of them: empty it")
+        else:
+            write_notes(path, {**known, source.split: made})
 
 
 def _readme(folder: Path) -> str:

@@ -26,9 +26,11 @@ from .contact_sheet import draw_saliency
 from .cues import CUES, LONG_SIDE, CueMasker, to_bytes
 from .masker import NetworkMasker
 from .metrics import SaliencyScores
-from .network import SaliencyNetwork
+from .network import load_network
 from .processes import processes
 from .score_table import INTERVAL, plot_scores, score_table, written_out
+
+TRUTH = "mask"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--long_side", type=int, default=LONG_SIDE, help="shrink to this first (%(default)s pixels)"
         )
     for action in (show, score):
-        action.add_argument("--truth", default="mask", help="column of true masks (default: %(default)s)")
+        action.add_argument("--truth", default=TRUTH, help="column of true masks (default: %(default)s)")
         action.add_argument("--images", type=int, default=8 if action is show else None, help="the first so many")
     for action in (predict, show, score):
         action.add_argument("--network", required=action is predict, help="folder or Hub id of a saliency network")
@@ -127,7 +129,7 @@ def _told(counts: MaskCounts, threshold: float) -> str:
 def _network(args: argparse.Namespace) -> NetworkMasker:
     state = processes()
     device = torch.device(args.device) if args.device else state.device
-    network = SaliencyNetwork.from_pretrained(args.network).eval()
+    network = load_network(args.network)
     network.to(device)  # type: ignore[arg-type]
     return NetworkMasker(network, args.network, not args.no_crf)
 
@@ -145,6 +147,12 @@ class _Picture:
 def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
     """The images with their maps; those that cannot be read are named and left out."""
     source = _open(args)
+    if args.images is not None and args.images < 1:
+        raise ValueError(f"images must be at least 1, got {args.images}")
+    if args.truth not in source.features and (baselines or args.truth != TRUTH):
+        raise ValueError(
+            f"dataset {args.dataset!r} has no column {args.truth!r}; its columns are {sorted(source.features)}"
+        )
     masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
     network = _network(args) if args.network else None
     records = islice((pair for chunk in source.chunks for pair in source.read_records(chunk.index)), args.images)
@@ -178,10 +186,9 @@ def _read(source: ImageSource, row: ImageRow, record: dict[str, Any], truth: str
 
 
 def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Cues by name, then their mean as `fused`."""
-    if len(maps) == 1:
-        return {"cue": maps["saliency"]}
-    return {**{name: maps[name] for name in maps if name != "saliency"}, "fused": maps["saliency"]}
+    """Cues by name, then, of several, their mean as `fused`."""
+    cues = {name: map_HW for name, map_HW in maps.items() if name != "saliency"}
+    return {**cues, "fused": maps["saliency"]} if len(cues) > 1 else cues
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -189,6 +196,8 @@ def _show(args: argparse.Namespace) -> int:
     for picture in _pictures(args, baselines=False):
         truth = {} if picture.truth_HW is None else {"truth": to_bytes(picture.truth_HW)}
         rows.append({"image": picture.pixels_HW3, **picture.maps, **truth})
+    if not rows:
+        raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
     print(draw_saliency(rows, args.out))
     return 0
 
@@ -203,7 +212,7 @@ def _score(args: argparse.Namespace) -> int:
             scores.setdefault(name, SaliencyScores()).add(map_HW, truth_HW)
     if not scores:
         raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
-    reference = "fused" if "fused" in scores else "cue"
+    reference = "fused" if "fused" in scores else args.cues[0]
     table = score_table(scores, reference)
     print(written_out(table, reference))
     dataset, count = Path(args.dataset).name, len(scores[reference])

@@ -87,6 +87,10 @@ class CueMasker:
         unknown = [name for name in self.names if name not in CUES]
         if unknown or not self.names:
             raise ValueError(f"cues must be some of {', '.join(CUES)}, got {', '.join(self.names) or 'none'}")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"cues name one twice: {', '.join(self.names)}")
+        if self.long_side is not None and self.long_side < 1:
+            raise ValueError(f"long_side must be at least 1, got {self.long_side}")
         # Fresh processes: a fork of one that runs threads may wait for a lock that nobody holds any more.
         context = get_context("forkserver")
         self._pool = ProcessPoolExecutor(self.workers, context, _one_thread) if self.workers else None
@@ -94,7 +98,7 @@ class CueMasker:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the maps made of an image, the one to use as its mask first."""
-        return ("saliency", *self.names) if len(self.names) > 1 else ("saliency",)
+        return ("saliency", *self.names)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -114,8 +118,7 @@ class CueMasker:
 
 def _mask(job: tuple[np.ndarray, tuple[str, ...], int | None]) -> dict[str, np.ndarray]:
     maps = cue_maps(*job)
-    fused = fuse(list(maps.values()))
-    return {"saliency": fused, **maps} if len(maps) > 1 else {"saliency": fused}
+    return {"saliency": fuse(list(maps.values())), **maps}
 
 
 def _one_thread() -> None:

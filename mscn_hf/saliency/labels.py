@@ -6,7 +6,6 @@ Shapes: N images, L cues, S the side of the squares.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ from torch.utils.data import Dataset
 
 from mscn_hf.data import BrokenImage, ImageSource, decode_image
 from mscn_hf.data.decode import decode_mask
+
+from .notes import first_difference, read_notes, write_notes
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +74,7 @@ def read_label_sets(
     Raises:
         ValueError: a column is missing, or no image is left.
     """
-    missing = [column for column in columns if column not in source.features]
-    if missing:
-        raise ValueError(
-            f"dataset {source.name!r} has no column {missing[0]!r}; make the cues' maps first: "
-            f"mscn-hf saliency cues {source.name} OUT"
-        )
+    check_columns(source, columns)
     wanted = {
         "fingerprint": source.fingerprint,
         "columns": list(columns),
@@ -87,10 +83,10 @@ def read_label_sets(
         "seed": seed,
     }
     notes = folder / "labels.json"
-    known = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
-    if {name: known.get(name) for name in wanted} != wanted:
+    known = read_notes(notes)
+    if first_difference(known, wanted) is not None:
         known = wanted | _decode(source, columns, side, folder, max_images, seed)
-        notes.write_text(json.dumps(known), encoding="utf-8")
+        write_notes(notes, known)
     count = known["count"]
     shape = (count, side, side)
     images = np.memmap(folder / "images.u8", np.uint8, "r", shape=(*shape, 3))
@@ -98,6 +94,16 @@ def read_label_sets(
         name: np.memmap(folder / f"{name}.u8", np.uint8, "r", shape=shape) for name in columns
     }
     return LabelSets(images, maps, known["skipped"])
+
+
+def check_columns(source: ImageSource, columns: Sequence[str]) -> None:
+    """Raises ValueError where the dataset lacks one of the cues' columns."""
+    missing = [column for column in columns if column not in source.features]
+    if missing:
+        raise ValueError(
+            f"dataset {source.name!r} has no column {missing[0]!r}; make the cues' maps first: "
+            f"mscn-hf saliency cues {source.name} OUT"
+        )
 
 
 def _decode(

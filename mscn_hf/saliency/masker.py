@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
-from transformers import AutoConfig
 
 from .crf import mean_field
 from .cues import to_bytes
-from .network import SaliencyConfig, SaliencyNetwork, weights_digest
+from .network import SaliencyNetwork, check_network, load_network, weights_digest
 
 AT_ONCE = 16
 
@@ -78,9 +77,7 @@ class CanvasMasker:
     """
 
     def __init__(self, name: str):
-        config = AutoConfig.from_pretrained(name)
-        if config.model_type != SaliencyConfig.model_type:
-            raise ValueError(f"{name!r} is a {config.model_type!r}, not a saliency network")
+        check_network(name)
         self.name = name
         self._network: SaliencyNetwork | None = None
 
@@ -93,7 +90,7 @@ class CanvasMasker:
             valid_hw_N2: integer, height and width of each image in its canvas.
         """
         if self._network is None:
-            self._network = SaliencyNetwork.from_pretrained(self.name).eval().requires_grad_(False)
+            self._network = load_network(self.name)
         network = self._network
         network.to(canvas_NCHW.device)  # type: ignore[arg-type]
         side = network.config.image_size

@@ -70,15 +70,13 @@ class SaliencyNetwork(PreTrainedModel):
             init.zeros_(self.head.bias)
 
     @classmethod
-    def from_encoder(
-        cls, name: str, output_stride: int = 8, image_size: int = 432, revision: str | None = None
-    ) -> SaliencyNetwork:
+    def from_encoder(cls, name: str, output_stride: int = 8, image_size: int = 432) -> SaliencyNetwork:
         """A network with the weights of an encoder that `AutoModel.from_pretrained` loads, and a new head.
 
         Raises:
             ValueError: an encoder without convolutions.
         """
-        encoder = AutoModel.from_pretrained(name, revision=revision)
+        encoder = AutoModel.from_pretrained(name)
         fields = encoder.config.to_diff_dict()
         known = {key: getattr(encoder.config, key, None) for key in ("image_mean", "image_std")}
         config = SaliencyConfig(
@@ -105,6 +103,23 @@ class SaliencyNetwork(PreTrainedModel):
     def predict(self, images: Tensor) -> Tensor:
         """Saliency (B, H, W) in [0, 1], float32, of images (B, 3, H, W), uint8."""
         return self(images).float().sigmoid()
+
+
+def check_network(name: str) -> None:
+    """Raises ValueError where a folder or Hub id holds something else than a saliency network."""
+    kind = AutoConfig.from_pretrained(name).model_type
+    if kind != SaliencyConfig.model_type:
+        raise ValueError(f"{name!r} is a {kind!r}, not a saliency network")
+
+
+def load_network(name: str) -> SaliencyNetwork:
+    """A trained network from a folder or the Hub, in evaluation mode.
+
+    Raises:
+        ValueError, OSError: there is no such network.
+    """
+    check_network(name)
+    return SaliencyNetwork.from_pretrained(name).eval().requires_grad_(False)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -18,6 +18,16 @@ def write_notes(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    put_in_place(unfinished, path)
+
+
+def put_in_place(unfinished: Path, path: Path) -> None:
+    """Renames a file once it has reached the disk, so that no half of it is ever found under its name."""
+    descriptor = os.open(unfinished, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     os.replace(unfinished, path)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -21,8 +22,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image
-from mscn_hf.data.decode import MAX_BYTES
+from mscn_hf.data.decode import MAX_BYTES, UnreadableFile
 from mscn_hf.views.background import FOREGROUND
+
+from .notes import put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +133,14 @@ class Reader:
 
 
 def counts_of(path: Path) -> MaskCounts | None:
-    """Counts of a shard that is whole, else None."""
+    """Counts of a shard that is whole; None where it is missing or broken."""
     if not path.exists():
         return None
-    metadata = pq.read_schema(path).metadata or {}
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except pa.ArrowInvalid as error:
+        logger.warning("%s is broken and made again (%s)", path, error)
+        return None
     return MaskCounts(**json.loads(metadata[_COUNTS])) if _COUNTS in metadata else None
 
 
@@ -150,9 +157,11 @@ def write_shard(reader: Reader, shard: Shard, masker: Masker, path: Path, thresh
     """
     source = reader.source
     # read without decoding, but written as the images that they are
-    others = [name for name, feature in source.features.items() if isinstance(feature, datasets.Image)]
-    images = dict.fromkeys([*others, source.image_column, *masker.columns], datasets.Image())
-    features = datasets.Features({**source.features, **images})
+    features = datasets.Features({name: _decoded(feature) for name, feature in source.features.items()})
+    others = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    if not isinstance(features[source.image_column], dict):  # a struct may hold more than an image
+        features[source.image_column] = datasets.Image()
+    features |= dict.fromkeys(masker.columns, datasets.Image())
     counts = MaskCounts()
     rows: list[dict[str, Any]] = []
     records = reader.read(shard)
@@ -163,23 +172,36 @@ def write_shard(reader: Reader, shard: Shard, masker: Masker, path: Path, thresh
         bar.update(len(batch))
     table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
     metadata = {**(table.schema.metadata or {}), _COUNTS: json.dumps(asdict(counts)).encode()}
-    unfinished = path.with_name(f".{path.name}.part")  # of this process alone, and written anew where one was stopped
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     pq.write_table(table.replace_schema_metadata(metadata), unfinished, row_group_size=ROW_GROUP)
-    os.replace(unfinished, path)
+    put_in_place(unfinished, path)
+
+
+def _decoded(feature: Any) -> Any:
+    """A feature whose images are decoded when they are read, however deep they lie."""
+    if isinstance(feature, dict):
+        return {name: _decoded(part) for name, part in feature.items()}
+    if hasattr(feature, "feature"):
+        return dataclasses.replace(feature, feature=_decoded(feature.feature))
+    return dataclasses.replace(feature, decode=True) if hasattr(feature, "decode") else feature
 
 
 def _with_bytes(source: ImageSource, record: dict[str, Any], column: str) -> Any:
     """An image cell with the file's bytes in the place of a path, which the new folder would not have."""
     try:
         data = source.read_cell(record, column)
+    except UnreadableFile:
+        raise
     except BrokenImage:
         return record[column]
     return record[column] if data is None or len(data) > MAX_BYTES else _cell(data, record[column])
 
 
 def _cell(data: bytes, before: Any) -> dict[str, Any]:
-    stored = before.get("path") if isinstance(before, dict) else None
-    return {"bytes": data, "path": os.path.basename(stored) if stored else None}
+    if not isinstance(before, dict):
+        return {"bytes": data, "path": None}
+    stored = before.get("path")
+    return {**before, "bytes": data, "path": os.path.basename(stored) if stored else None}
 
 
 def _masked(
@@ -195,7 +217,9 @@ def _masked(
     found = iter(masker([pixels for _, pixels in read if pixels is not None]))
     for (row, record), (data, pixels) in zip(batch, read, strict=True):
         counts.images += 1
-        image = record[source_column] if data is None else _cell(data, record[source_column])
+        image = record[source_column]
+        if data is not None or isinstance(image, bytes):
+            image = _cell(image if data is None else data, image)
         columns: dict[str, Any] = dict.fromkeys(masker.columns)
         if pixels is None:
             counts.broken += 1
@@ -216,6 +240,8 @@ def _read(row: ImageRow) -> tuple[bytes | None, np.ndarray | None]:
     try:
         data = row.read()
         return (data if len(data) <= MAX_BYTES else None), decode_image(data)
+    except UnreadableFile:
+        raise  # a later run may read it: this one must not call it broken for good
     except BrokenImage:
         # a file above the limit was read in part only: its row keeps what it has
         return (data if data is None or len(data) <= MAX_BYTES else None), None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from transformers import HfArgumentParser
 
 from mscn_hf.resources import list_resources
-from mscn_hf.views.checks import check, check_integer, check_number, nearest
+from mscn_hf.views.checks import WrongType, check, check_integer, check_number, nearest
 
 from .recipe_file import is_none, read_document, split_words
 
@@ -35,7 +35,7 @@ class SaliencyArguments:
     max_images: int | None = field(default=2500, metadata={"help": "Random part of the split; null: all."})
     image_size: int = field(default=432, metadata={"help": "Side in pixels of the squares."})
     output_stride: int = field(default=8, metadata={"help": "How much coarser the encoder's last map is."})
-    iterations: int = field(default=3, metadata={"help": "Rounds of stage 1, each from the encoder anew."})
+    iterations: int = field(default=3, metadata={"help": "Rounds of stage 1; 0: none, and one threshold, the mean."})
     refine_epochs: int = field(default=25, metadata={"help": "Of each round of stage 1."})
     refine_lr: float = field(default=1e-6, metadata={"help": "Of the first round; doubled in each further one."})
     refine_beta_squared: float = field(default=1.0, metadata={"help": "Of the F-loss in stage 1."})
@@ -52,7 +52,7 @@ class SaliencyArguments:
     def __post_init__(self) -> None:
         for name in ("dataset_name", "encoder", "output_dir", "train_split"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise TypeError(f"{name} must be text, got {getattr(self, name)!r}")
+                raise WrongType(f"{name} must be text, got {getattr(self, name)!r}")
         for name in ("image_size", "output_stride", "refine_epochs", "final_epochs", "per_device_train_batch_size"):
             check_integer(name, getattr(self, name))
         if self.max_images is not None:
@@ -64,16 +64,21 @@ class SaliencyArguments:
             check(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
         check_number("average", self.average)
         check(0 <= self.average < 1, "average must lie in [0, 1)", self.average)
+        if self.iterations and 1 - self.average**self.refine_epochs <= 0.5:
+            raise ValueError(
+                f"average {self.average} over refine_epochs {self.refine_epochs} never exceeds 0.5, the threshold of "
+                "what was refined: no image would have any foreground"
+            )
         for name in ("crf", "bf16"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
+                raise WrongType(f"{name} must be true or false, got {getattr(self, name)!r}")
         self._check_cues()
 
     def _check_cues(self) -> None:
         for name, kind in (("cues", str), ("thresholds", float | int)):
             values = getattr(self, name)
             if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
-                raise TypeError(f"{name} must be a list, one value for each cue, got {values!r}")
+                raise WrongType(f"{name} must be a list, one value for each cue, got {values!r}")
         if not self.thresholds:
             unknown = [cue for cue in self.cues if cue not in _THRESHOLDS]
             if unknown:
@@ -96,7 +101,7 @@ def parse(words: Sequence[str]) -> SaliencyArguments:
     """Arguments from `--config FILE`, a path or a name that ships here, and `--field value`, which wins.
 
     Raises:
-        ValueError, TypeError: a key that is not known, or a value that does not fit.
+        ValueError: a key that is not known, or a value that does not fit.
         FileNotFoundError: no such file.
     """
     parser = HfArgumentParser(SaliencyArguments, prog="mscn-hf saliency train", allow_abbrev=False)  # type: ignore[arg-type]
@@ -106,10 +111,14 @@ def parse(words: Sequence[str]) -> SaliencyArguments:
     config, overrides = split_words(words)
     document = read_document("saliency", config) if config else {}
     given = [(key.replace("-", "_"), values) for key, values in overrides]
-    for where, names in ((f"in {config}", list(document)), ("on the command line", [name for name, _ in given])):
+    options = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+    for known, names, where in (
+        (_FIELDS, list(document), f"in {config}"),
+        (options, [name for name, _ in given], "on the command line"),
+    ):
         for name in names:
-            if name not in _FIELDS:
-                raise ValueError(f"unknown field {name!r} {where}{nearest(str(name), _FIELDS)}")
+            if name not in known:
+                raise ValueError(f"unknown field {name!r} {where}{nearest(str(name), known)}")
     flags: list[str] = []
     for name, values in given:
         if name in _OPTIONAL and is_none(values):

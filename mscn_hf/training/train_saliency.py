@@ -17,20 +17,23 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from mscn_hf.data import ImageSource, open_source
 from mscn_hf.saliency.crf import mean_field
-from mscn_hf.saliency.labels import LabelSets, read_label_sets
+from mscn_hf.saliency.labels import LabelSets, check_columns, read_label_sets
 from mscn_hf.saliency.network import SaliencyNetwork, weights_digest
 from mscn_hf.saliency.notes import first_difference, read_notes, write_notes
 from mscn_hf.saliency.processes import processes
 from mscn_hf.saliency.refine import MovingAverage, refinement_loss
 
+from .checkpoints import mark_complete, newest_good_checkpoint, remove_half_written
 from .pretrain import quiet_logs
 from .saliency_arguments import SaliencyArguments, parse
 
 logger = logging.getLogger(__name__)
+
+# What counts as foreground in maps that a network made.
+LATER_THRESHOLD = 0.5
 
 
 class RefinementTrainer(Trainer):
@@ -73,6 +76,13 @@ class RefinementTrainer(Trainer):
         loss = refinement_loss(logits_BSS, inputs["targets"], self.threshold, self.beta_squared)
         return (loss, {"logits": logits_BSS}) if return_outputs else loss
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}", {})
+        self.accelerator.wait_for_everyone()
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the script and of `mscn-hf saliency train`."""
@@ -100,6 +110,7 @@ def train(args: SaliencyArguments) -> Path:
         source = open_source(
             args.dataset_name, config_name=args.dataset_config_name, split=args.train_split, all_columns=True
         )
+        check_columns(source, args.cues)
         _claim(out, args, source)
         labels = read_label_sets(source, args.cues, args.image_size, out / "labels", args.max_images, args.seed)
     logger.info("%d images, %d left out", len(labels), labels.skipped)
@@ -107,7 +118,10 @@ def train(args: SaliencyArguments) -> Path:
     for cue, threshold in zip(args.cues, args.thresholds, strict=True):
         maps = labels.maps[cue]
         for iteration in range(args.iterations):
-            settings = {"threshold": threshold if iteration == 0 else 0.5, "beta_squared": args.refine_beta_squared}
+            settings = {
+                "threshold": threshold if iteration == 0 else LATER_THRESHOLD,
+                "beta_squared": args.refine_beta_squared,
+            }
             maps = _refine(
                 args, labels.only({cue: maps}), f"{cue}-{iteration + 1}", args.refine_lr * 2**iteration, settings
             )
@@ -125,6 +139,7 @@ def _claim(out: Path, args: SaliencyArguments, source: ImageSource) -> None:
         **settings,
         "content of the dataset": f"{source.fingerprint}, {source.modified}",
         "weights of the encoder": weights_digest(encoder),
+        "number of processes": processes().num_processes,
     }
     path = out / "run.json"
     known = read_notes(path)
@@ -144,11 +159,15 @@ def _final(args: SaliencyArguments, labels: LabelSets) -> Path:
         return finished
     set_seed(args.seed)
     network = SaliencyNetwork.from_encoder(args.encoder, args.output_stride, args.image_size)
-    threshold = 0.5 if args.iterations else float(np.mean(args.thresholds))
+    threshold = LATER_THRESHOLD if args.iterations else float(np.mean(args.thresholds))
     settings = {"threshold": threshold, "beta_squared": args.final_beta_squared, "average": None}
     trainer = _trainer(args, network, labels, "final", args.final_epochs, args.final_lr, settings)
     folder = out / "rounds" / "final"
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    if process.is_main_process:
+        remove_half_written(folder)
+    process.wait_for_everyone()
+    checkpoint = newest_good_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if process.is_main_process:
         unfinished = out / ".network.part"
         network.save_pretrained(unfinished)
@@ -177,6 +196,10 @@ def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, se
         trainer.train()
         maps.flush()
         process.wait_for_everyone()
+        if not all(np.isfinite(map_SS).all() for map_SS in maps):
+            raise ValueError(f"round {name} made maps that are not finite: a smaller refine_lr may help")
+        if not any(map_SS.max() > LATER_THRESHOLD for map_SS in maps):
+            raise ValueError(f"round {name} found no foreground in any image: more refine_epochs may help")
         if process.is_main_process:
             _log(out, name, trainer)
             unfinished.replace(path)
@@ -216,11 +239,15 @@ def _trainer(
         # a moving average has no place in a checkpoint, and a round of stage 1 is short
         save_strategy="no" if settings["average"] is not None else "steps",
         save_steps=max(1, steps // 20),
-        save_total_limit=1,
+        save_total_limit=2,  # one that is whole beside the one that is being written
         report_to="none",
         remove_unused_columns=False,
         label_names=["targets"],
     )
+    if arguments.n_gpu > 1:
+        # Trainer would split each batch by DataParallel: other batch statistics.
+        logger.warning("one process uses one of the %d GPUs; `accelerate launch` uses them all", arguments.n_gpu)
+        arguments._n_gpu = 1
     return RefinementTrainer(model=network, args=arguments, train_dataset=labels, crf=args.crf, **settings)
 
 

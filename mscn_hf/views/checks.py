@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 
+class WrongType(TypeError, ValueError):
+    """A setting of the wrong type; a ValueError as well, like all that a user can mend."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)
     return f"; did you mean {match[0]!r}?" if match else ""
@@ -24,19 +28,19 @@ def check(condition: bool, message: str, value: Any) -> None:
 def check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = " (YAML reads 1e-1 as text: write 0.1 or 1.0e-1)" if isinstance(value, str) else ""
-        raise TypeError(f"{name} must be a number, got {value!r}{hint}")
+        raise WrongType(f"{name} must be a number, got {value!r}{hint}")
     check(math.isfinite(value), f"{name} must be finite", value)
 
 
 def check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise WrongType(f"{name} must be an integer, got {value!r}")
     check(value >= 1, f"{name} must be at least 1", value)
 
 
 def as_range(name: str, value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{name} must be two numbers, least and greatest, got {value!r}")
+        raise WrongType(f"{name} must be two numbers, least and greatest, got {value!r}")
     for bound in value:
         check_number(name, bound)
     check(0 < value[0] <= value[1], f"{name} must be positive and ascending", value)
@@ -45,7 +49,7 @@ def as_range(name: str, value: Any) -> tuple[float, float]:
 
 def as_three(name: str, value: Any) -> tuple[float, float, float]:
     if not isinstance(value, list | tuple) or len(value) != 3:
-        raise TypeError(f"{name} must be three numbers, one for each colour channel, got {value!r}")
+        raise WrongType(f"{name} must be three numbers, one for each colour channel, got {value!r}")
     for number in value:
         check_number(name, number)
     red, green, blue = value

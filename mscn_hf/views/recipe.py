@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import as_range, as_three, check, check_integer, check_number, listed, nearest
+from .checks import WrongType, as_range, as_three, check, check_integer, check_number, listed, nearest
 
 MADE_MASKS = ("random", "rectangle", "centered_rectangle")
 NETWORK = "network:"
@@ -103,7 +103,7 @@ class ViewSpec:
             check_integer("blur_kernel", self.blur_kernel)
             check(self.blur_kernel % 2 == 1, "blur_kernel must be odd", self.blur_kernel)
         if self.augment_as is not None and not isinstance(self.augment_as, str):
-            raise TypeError(f"augment_as must be the name of a view or null, got {self.augment_as!r}")
+            raise WrongType(f"augment_as must be the name of a view or null, got {self.augment_as!r}")
         self._check_filter()
         self._check_grid()
 
@@ -206,7 +206,7 @@ class ViewRecipe:
     def _check_masks(self) -> None:
         known = isinstance(self.mask_source, str) and self.mask_source not in ("", NETWORK)
         if self.mask_source is not None and not known:
-            raise TypeError(
+            raise WrongType(
                 f"mask_source must be the name of a column, {NETWORK}NAME, one of {listed(MADE_MASKS)}, or null, "
                 f"got {self.mask_source!r}"
             )
@@ -291,7 +291,7 @@ def _spec(name: str, settings: Any) -> ViewSpec:
     if isinstance(settings, ViewSpec):
         return settings
     if not isinstance(settings, Mapping):
-        raise TypeError(f"view {name!r} must be a mapping of settings, got {settings!r}")
+        raise WrongType(f"view {name!r} must be a mapping of settings, got {settings!r}")
     _check_keys(settings, ViewSpec, f"view {name!r}")
     try:
         return ViewSpec(**settings)

@@ -142,3 +142,7 @@ def test_processes_give_the_same_maps():
 def test_unknown_cues_are_refused():
     with pytest.raises(ValueError, match=r"some of robust_background, .* got colour"):
         CueMasker(["colour"])
+    with pytest.raises(ValueError, match="name one twice"):
+        CueMasker(["markov_chain", "markov_chain"])
+    with pytest.raises(ValueError, match="long_side must be at least 1"):
+        CueMasker(long_side=0)

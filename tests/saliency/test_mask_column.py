@@ -8,11 +8,13 @@ import shutil
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value, load_dataset
+from datasets import ClassLabel, Dataset, Features, List, Value, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
 from mscn_hf.data import BrokenImage, CanvasCollate, Sample, open_source
+from mscn_hf.data import source as source_module
+from mscn_hf.data.decode import UnreadableFile
 from mscn_hf.saliency.column import write_masks
 
 
@@ -215,3 +217,54 @@ def test_the_folder_must_be_its_own(folder, tmp_path):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             write_masks(opened(folder), LeftHalf(), tmp_path / "out", progress=False, **wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_cannot_be_read_this_time_is_not_called_broken(tmp_path, monkeypatch):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "images" / "a" / f"{number}.png").write_bytes(png(90 + number))
+    source, plain = opened(tmp_path / "images"), source_module.open_file
+
+    def failing(path):
+        if path.endswith("1.png"):
+            raise OSError(5, "Input/output error")
+        return plain(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(source_module, "open_file", failing)
+        with pytest.raises(UnreadableFile, match=r"1\.png' cannot be read \(Input/output error\)"):
+            write_masks(source, LeftHalf(), tmp_path / "out", progress=False)
+    assert not list((tmp_path / "out" / "data").glob("*.parquet"))
+    counts = write_masks(opened(tmp_path / "images"), LeftHalf(), tmp_path / "out", progress=False)
+    assert (counts.images, counts.broken) == (3, 0)
+
+
+def test_shards_that_are_cut_short_are_made_again_and_others_are_not_taken_over(folder, tmp_path):
+    out = tmp_path / "out"
+    write_masks(opened(folder), LeftHalf(), out, rows_per_shard=4, progress=False)
+    first, *_ = sorted((out / "data").glob("*.parquet"))
+    whole = first.read_bytes()
+    first.write_bytes(whole[:100])
+    (out / "data" / ".train-00000-of-00003.parquet.77.part").write_bytes(b"left over")
+    write_masks(opened(folder), LeftHalf(), out, rows_per_shard=4, progress=False)
+    assert first.read_bytes() == whole and not list((out / "data").glob(".*.part"))
+    (out / "saliency.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds shards of split 'train' and no note of them"):
+        write_masks(opened(folder), LeftHalf(), out, rows_per_shard=4, progress=False)
+
+
+def test_columns_keep_their_types_and_all_their_parts(tmp_path):
+    cell = {"bytes": png(90), "path": "a.png", "width": 12}
+    row = {
+        "image": cell,
+        "views": [{"bytes": png(7), "path": None}],
+        "pair": {"other": {"bytes": png(9), "path": None}},
+    }
+    struct = {"bytes": Value("binary"), "path": Value("string"), "width": Value("int32")}
+    features = Features({"image": struct, "views": List(ImageFeature()), "pair": {"other": ImageFeature()}})
+    (tmp_path / "images").mkdir()
+    Dataset.from_list([row], features=features).to_parquet(tmp_path / "images" / "train-00000-of-00001.parquet")
+    write_masks(opened(tmp_path / "images", image_column="image"), LeftHalf(), tmp_path / "out", progress=False)
+    after = load_dataset(str(tmp_path / "out"), split="train")
+    assert after.features == Features({**features, "saliency": ImageFeature(), "cue": ImageFeature()})
+    assert after[0]["image"] == cell and after[0]["views"][0].getpixel((0, 0)) == (7, 7, 7)

@@ -2,11 +2,9 @@
 """From a dataset with cues to a network and its masks, through the commands that users give."""
 
 import json
-import os
+import re
 import subprocess
 import sys
-import time
-from subprocess import DEVNULL
 
 import numpy as np
 import pytest
@@ -90,7 +88,7 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     )
     assert plot.stat().st_size > 10_000
     table = json.loads(scores.read_text())["scores"]
-    assert set(table) >= {"centre Gaussian", "Otsu", "cue", "network"}
+    assert set(table) >= {"centre Gaussian", "Otsu", "manifold_ranking", "network"}
     assert table["network"]["mae"] < table["centre Gaussian"]["mae"]
     assert "max F" in capsys.readouterr().out
     sheet = tmp_path / "sheet.png"
@@ -117,6 +115,7 @@ def test_recipes_and_their_mistakes(capsys):
     assert swapped.thresholds == [0.31, 0.23] and swapped.max_images == 2500
     everything = parse(["--config", "imagenet", "--encoder", "x", "--max-images", "null"])
     assert everything.max_images is None
+    assert not parse(["--config", "imagenet", "--encoder", "x", "--no_crf"]).crf
     for words, message in (
         (["--cues", "a", "b"], "no usual threshold of 'a'"),
         (["--thresholds", "0.3"], "4 cues have 1 thresholds"),
@@ -124,6 +123,7 @@ def test_recipes_and_their_mistakes(capsys):
         (["--image_size", "0"], "image_size must be at least 1, got 0"),
         (["--average", "1"], r"average must lie in \[0, 1\), got 1"),
         (["--final_lr", "-1"], "final_lr must be positive"),
+        (["--average", "0.7", "--refine_epochs", "1"], "never exceeds 0.5"),
         (["--iteration", "2"], "unknown field 'iteration' on the command line; did you mean 'iterations'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -143,42 +143,59 @@ def test_recipes_and_their_mistakes(capsys):
         ("train_split: 3", "train_split must be text, got 3"),
         ("imagesize: 3", "unknown field 'imagesize' in .*; did you mean 'image_size'"),
         ("- 1", "is not a mapping"),
+        ("no_crf: true", "unknown field 'no_crf' in"),
         ("a: [", "is not YAML"),
     ],
 )
-def test_values_of_a_file_are_checked(tmp_path, line, message):
+def test_values_of_a_file_are_checked(tmp_path, capsys, line, message):
     path = tmp_path / "run.yaml"
     path.write_text(line)
-    with pytest.raises((TypeError, ValueError), match=message):
-        parse(["--config", str(path), "--dataset_name", "a", "--encoder", "b", "--output_dir", "c"])
+    words = ["--config", str(path), "--dataset_name", "a", "--encoder", "b", "--output_dir", "c"]
+    assert main(["saliency", "train", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+KILLED = """
+import os, sys
+from mscn_hf.cli import main
+from mscn_hf.training import train_saliency
+
+mark = train_saliency.mark_complete
+
+def stop(checkpoint, facts):
+    if checkpoint.name == "checkpoint-60":
+        os.kill(os.getpid(), 9)  # half-way through writing it
+    mark(checkpoint, facts)
+
+train_saliency.mark_complete = stop
+main(sys.argv[1:])
+"""
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, encoder):
     data = dataset(tmp_path / "data", broken=False)
     small = [*SMALL, "--cues", "markov_chain", "--thresholds", "0.31", "--refine_epochs", "1", "--final_epochs", "40"]
     words = ["saliency", "train", "--dataset_name", str(data), "--encoder", str(encoder), *small]
-    assert main([*words, "--output_dir", str(tmp_path / "whole")]) == 0
-    killed = tmp_path / "killed"
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "" if not torch.cuda.is_available() else "0"}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "mscn_hf.cli", *words, "--output_dir", str(killed)], env=environment, stderr=DEVNULL
-    )
-    checkpoints = killed / "rounds" / "final"
-    try:
-        for _ in range(1200):
-            if list(checkpoints.glob("checkpoint-*/trainer_state.json")) or run.poll() is not None:
-                break
-            time.sleep(0.1)
-    finally:
-        run.kill()
-        run.wait()
-    assert not (killed / "network").exists() and (killed / "refined" / "markov_chain-1.f16").exists()
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main([*words, "--output_dir", str(whole)]) == 0
+    done = subprocess.run([sys.executable, "-c", KILLED, *words, "--output_dir", str(killed)], capture_output=True)
+    assert done.returncode == -9, done.stderr[-2000:]
+    steps = {path.name for path in (killed / "rounds" / "final").glob("checkpoint-*")}
+    assert steps == {"checkpoint-54", "checkpoint-60"} and not (killed / "network").exists()
+    (killed / "rounds" / "final" / "checkpoint-60" / "trainer_state.json").unlink()
     assert main([*words, "--output_dir", str(killed)]) == 0
-    whole, resumed = (SaliencyNetwork.from_pretrained(out / "network") for out in (tmp_path / "whole", killed))
-    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
-    last = [json.loads((out / "log.jsonl").read_text().splitlines()[-1]) for out in (tmp_path / "whole", killed)]
+    one, other = (SaliencyNetwork.from_pretrained(out / "network").state_dict() for out in (whole, killed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    last = [json.loads((out / "log.jsonl").read_text().splitlines()[-1]) for out in (whole, killed)]
     assert [entry["step"] for entry in last] == [120, 120] and not (killed / "rounds" / "final").exists()
+
+
+def test_a_round_that_finds_nothing_is_told(tmp_path, encoder):
+    words = ["--dataset_name", str(dataset(tmp_path / "data", count=4, broken=False)), "--encoder", str(encoder)]
+    words += [*SMALL, "--cues", "markov_chain", "--thresholds", "0.31", "--output_dir", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match=r"round markov_chain-1 made maps that are not finite|found no foreground"):
+        train(parse([*words, "--refine_lr", "1e30"]))
+    assert not list((tmp_path / "run" / "refined").glob("*.f16"))
 
 
 def test_another_encoder_in_the_same_folder_is_noticed(tmp_path, encoder):
