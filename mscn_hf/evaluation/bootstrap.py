@@ -1,5 +1,5 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""How far a measured accuracy would move if the test images were drawn again."""
+"""How far a measured accuracy would move if the test images, or what was trained on or from, were drawn again."""
 
 from __future__ import annotations
 
@@ -71,6 +71,22 @@ def bootstrap_interval(
     within = "" if len(counts_K) == 1 else " within classes"
     method = f"percentile bootstrap over images{within}, {percent}, {resamples} resamples, seed {seed}"
     return Interval(float(low), float(high), method)
+
+
+def t_interval(values: list[float], confidence: float = 0.95) -> Interval:
+    """Student's interval of the mean over draws (of training images, of seeds), cut to [0, 1].
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    from scipy.stats import t
+
+    if len(values) < 2:
+        raise ValueError(f"an interval over draws needs at least two, got {len(values)}")
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * spread / math.sqrt(len(values))
+    method = f"Student's t over {len(values)} draws, {100 * confidence:g} %"
+    return Interval(max(0.0, mean - half), min(1.0, mean + half), method)
 
 
 def _wilson(share: float, count: int, confidence: float) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mscn_hf.evaluation.bootstrap import t_interval
 from mscn_hf.evaluation.results import Result
 from mscn_hf.evaluation.score_plots import PlotRow, plot_rows
 from mscn_hf.evaluation.score_table import SHORT_METRIC
@@ -73,6 +74,7 @@ def _dataset_section(dataset: str, split: str, drawn: str, rows: list[Row], pict
         name = f"{dataset}_{split}" + ("_drawn" if drawn else "") + ("_protocols" if turned else "")
         lines += pictures.draw(name, f"{dataset}, {split}" + (f": {drawn}" if drawn else ""), part, columns)
         lines += [*(_by_protocol(part, columns) if turned else _by_network(part, columns)), ""]
+        lines += _over_seeds(part, columns)
     return [*lines, *_notes(rows)]
 
 
@@ -164,6 +166,33 @@ def _by_protocol(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
                 lines.append(_cells([name, *cells]))
         lines.append(_cells(["seed", *map(_seed, some)]))
     return lines
+
+
+def _over_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """A table of means over the seeds of one recipe; nothing where none was trained with several."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        recipe = {k: v for k, v in row.training.get("recipe", {}).items() if k not in ("seed", "output_dir")}
+        if row.own:
+            key = re.sub(r"_seed\d+$", "", row.shown.rstrip(")")), row.kind, json.dumps(recipe, sort_keys=True)
+            groups.setdefault(key, []).append(row)
+    lines = []
+    for (name, kind, _), some in groups.items():
+        seeds = [row.seed for row in some]
+        if len(some) > 1 and len(set(seeds)) == len(seeds):
+            cells = [_mean([row.scores[c].value for row in some if c in row.scores]) for c in columns]
+            lines.append(_cells([name + (")" if kind else ""), *cells, ", ".join(map(str, seeds))]))
+    if not lines:
+        return []
+    head = _table_head(["mean over seeds", *map(_head, columns), "seeds"])
+    return ["Means over seeds of one recipe, Student's t, 95 %:", "", *head, *lines, ""]
+
+
+def _mean(values: list[float]) -> str:
+    if len(values) < 2:
+        return "-"
+    interval = t_interval(values)
+    return f"**{100 * sum(values) / len(values):.1f}** [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _sweep_table(rows: Sequence[Row]) -> list[str]:

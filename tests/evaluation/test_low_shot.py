@@ -6,9 +6,10 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from small_data import ListSource, clusters, noisy_images
 
+from mscn_hf.evaluation.bootstrap import t_interval
 from mscn_hf.evaluation.features import load_encoder
 from mscn_hf.evaluation.probe import ExtractOptions, evaluate_encoder
-from mscn_hf.evaluation.probes.low_shot import LowShotSettings, draw_shots, t_interval
+from mscn_hf.evaluation.probes.low_shot import LowShotSettings, draw_shots
 from mscn_hf.evaluation.protocols import load_protocol
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 
+import numpy as np
 import pytest
 from PIL import Image
 from somebodys_run import HOME_OF_SOMEBODY, result_of
@@ -256,3 +257,22 @@ def test_scores_of_a_draw_of_the_images_stand_apart(tmp_path):
     assert "set, test\n" in first and "**60.0**" in first and "**50.0**" not in first
     assert "a draw of 1,000 test images and 2,000 train images" in second and "**50.0**" in second
     assert len(set(pictures(page.read_text()))) == 2
+
+
+def test_seeds_of_one_recipe_have_a_mean(tmp_path):
+    runs = []
+    for name, seed, value, rate in (
+        ("a", 0, 0.5, 1),
+        ("a_seed1", 1, 0.6, 1),
+        ("b", 0, 0.3, 1),
+        ("b_seed1", 1, 0.4, 2),
+    ):
+        result = result_of("ab" * 32, model=f"{name}/encoder", dataset="set", value=value, seed=seed)
+        (tmp_path / name).mkdir()
+        recipe = {"seed": seed, "output_dir": name, "learning_rate": rate}
+        runs.append(record(tmp_path / name, result, recipe=recipe, samples_seen=8, seconds=60.0))
+    page = write_results_page(runs, tmp_path / "page.md").read_text()
+    low, high = (100 * (0.55 + side * 12.7062 * np.std([0.5, 0.6], ddof=1) / 2**0.5) for side in (-1, 1))
+    # other recipes under one name have none
+    means = page.split("Means over seeds of one recipe, Student's t, 95 %:\n\n")[1].split("\n\n")[0].splitlines()
+    assert means[2:] == [f"| a | **55.0** [{max(low, 0):.1f}, {min(high, 100):.1f}] | 0, 1 |"]

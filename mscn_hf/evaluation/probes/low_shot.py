@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..bootstrap import Interval, bootstrap_interval
+from ..bootstrap import bootstrap_interval, t_interval
 from ..feature_protocol import feature_facts
 from ..results import Result
 from ..scores import Labels, classes_of, match_test_labels, topk_correct
@@ -191,22 +190,6 @@ def draw_shots(labels_N: np.ndarray, shot: float, seed: Any) -> np.ndarray:
         members = random.permutation(np.flatnonzero(labels_N == label))
         chosen.append(members[: int(shot) if shot >= 1 else max(1, round(shot * len(members)))])
     return np.sort(np.concatenate(chosen))
-
-
-def t_interval(values: list[float], confidence: float = 0.95) -> Interval:
-    """Student's interval of the mean over draws, cut to [0, 1].
-
-    Raises:
-        ValueError: fewer than two values.
-    """
-    from scipy.stats import t
-
-    if len(values) < 2:
-        raise ValueError(f"an interval over draws needs at least two, got {len(values)}")
-    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * spread / math.sqrt(len(values))
-    method = f"Student's t over {len(values)} draws, {100 * confidence:g} %"
-    return Interval(max(0.0, mean - half), min(1.0, mean + half), method)
 
 
 def _measure(common: Result, scores: list[Tensor], labels: Labels, metrics: list[str], seed: int) -> list[Result]:
