@@ -111,7 +111,7 @@ def _known_rows(shards: list[Shard], process: PartialState) -> int | None:
 def _claim(folder: Path, source: ImageSource, masker: Masker, how: dict[str, Any]) -> None:
     """Notes what the folder's split is made from and how; refuses one that was made otherwise."""
     made = {
-        "dataset": source.name,
+        "dataset": Path(source.name).name if source.is_local else source.name,  # no path of this machine
         "config": source.config_name,
         "split": source.split,
         "revision": source.revision,

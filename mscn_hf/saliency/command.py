@@ -30,7 +30,7 @@ from .network import load_network
 from .processes import processes
 from .score_table import INTERVAL, plot_scores, score_table, written_out
 
-TRUTH = "mask"
+TRUTH, NO_CUES = "mask", "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--threshold", type=float, default=0.05, help="counted as small below this share")
     cores = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     for action in (cues, show, score):
-        action.add_argument("--cues", nargs="+", default=list(CUES), metavar="CUE", help=f"of {', '.join(CUES)}")
+        none = "" if action is cues else f"; {NO_CUES}: only columns and a network"
+        action.add_argument("--cues", nargs="+", default=list(CUES), metavar="CUE", help=f"of {', '.join(CUES)}{none}")
         action.add_argument(
             "--workers", type=int, default=cores, help="processes of each rank (default: its share of the cores)"
         )
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--long_side", type=int, default=LONG_SIDE, help="shrink to this first (%(default)s pixels)"
         )
     for action in (show, score):
-        action.add_argument("--truth", default=TRUTH, help="column of true masks (default: %(default)s)")
+        action.add_argument("--truth", default=TRUTH, help="column of true masks, or of any (default: %(default)s)")
         action.add_argument("--images", type=int, default=8 if action is show else None, help="the first so many")
     for action in (predict, show, score):
         action.add_argument("--network", required=action is predict, help="folder or Hub id of a saliency network")
@@ -153,7 +154,8 @@ def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
         raise ValueError(
             f"dataset {args.dataset!r} has no column {args.truth!r}; its columns are {sorted(source.features)}"
         )
-    masker = CueMasker(args.cues, args.workers if args.workers > 1 else 0, args.long_side)
+    names = [] if args.cues == [NO_CUES] else args.cues
+    masker = CueMasker(names, args.workers if args.workers > 1 else 0, args.long_side) if names else None
     network = _network(args) if args.network else None
     records = islice((pair for chunk in source.chunks for pair in source.read_records(chunk.index)), args.images)
     try:
@@ -162,18 +164,20 @@ def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
                 read = [_read(source, row, record, args.truth) for row, record in batch]
                 good = [picture for picture in read if picture is not None]
                 images = [picture.pixels_HW3 for picture in good]
-                predicted = network(images) if network else []
-                for i, (picture, maps) in enumerate(zip(good, masker(images), strict=True)):
-                    if baselines:
-                        known = baseline_maps(picture.pixels_HW3)
-                        picture.maps |= {name: to_bytes(map_HW) for name, map_HW in known.items()}
+                nothing: list[dict[str, np.ndarray]] = [{}] * len(good)
+                found = masker(images) if masker else nothing
+                predicted = network(images) if network else nothing
+                for picture, maps, more in zip(good, found, predicted, strict=True):
+                    known = baseline_maps(picture.pixels_HW3) if baselines else {}
+                    picture.maps |= {name: to_bytes(map_HW) for name, map_HW in known.items()}
                     picture.maps |= _renamed(maps)
-                    if network:
-                        picture.maps["network"] = predicted[i]["saliency"]
+                    if more:
+                        picture.maps["network"] = more["saliency"]
                     yield picture
                 bar.update(len(batch))
     finally:
-        masker.close()
+        if masker:
+            masker.close()
 
 
 def _read(source: ImageSource, row: ImageRow, record: dict[str, Any], truth: str) -> _Picture | None:
@@ -212,7 +216,7 @@ def _score(args: argparse.Namespace) -> int:
             scores.setdefault(name, SaliencyScores()).add(map_HW, truth_HW)
     if not scores:
         raise ValueError(f"dataset {args.dataset!r}: not one image could be read")
-    reference = "fused" if "fused" in scores else args.cues[0]
+    reference = next(name for name in ("fused", *args.cues, "network", *scores) if name in scores)
     table = score_table(scores, reference)
     print(written_out(table, reference))
     dataset, count = Path(args.dataset).name, len(scores[reference])

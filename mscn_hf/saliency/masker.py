@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class NetworkMasker:
     @property
     def settings(self) -> dict[str, Any]:
         """What the maps depend on."""
-        return {"network": self.name, "weights": weights_digest(self.network), "crf": self.crf}
+        # no path of this machine, but for the run's folder
+        name = "/".join(Path(self.name).parts[-2:]) if Path(self.name).is_dir() else self.name
+        return {"network": name, "weights": weights_digest(self.network), "crf": self.crf}
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Maps uint8 (H, W) of images uint8 (H, W, 3), each squeezed into the network's square and back."""

@@ -94,6 +94,16 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     sheet = tmp_path / "sheet.png"
     assert main(["saliency", "show", str(data), "--workers", "1", "--images", "2", "--out", str(sheet)]) == 0
     assert sheet.stat().st_size > 10_000
+    masks = ["saliency", "show", str(tmp_path / "masked"), "--cues", "none", "--truth", "saliency", "--images", "2"]
+    assert main([*masks, "--out", str(sheet)]) == 0
+    assert Image.open(sheet).width < 400  # two columns
+    assert main([*score, "--cues", "none", "--images", "2"]) == 0
+    for wrong, message in (
+        (["--truth", "typo"], "no column 'typo'"),
+        (["--images", "0"], "images must be at least 1"),
+    ):
+        assert main([*score, *wrong]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_cues_are_written_by_the_command(tmp_path, capsys):
