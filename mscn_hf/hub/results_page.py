@@ -19,6 +19,7 @@ from .records import SWEEP as SWEEP
 from .records import Column, Row, read_rows, shown_command, tell_apart
 from .safe_text import markdown, plain
 
+_SEED = re.compile(r"_seed\d+$")
 MOST_ACROSS = 6  # columns of scores that can be read beside one another
 _MARK = "<!-- Written by `mscn-hf report --markdown`; edit nothing by hand. -->"
 _OPENING = (
@@ -174,7 +175,7 @@ def _over_seeds(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     for row in rows:
         recipe = {k: v for k, v in row.training.get("recipe", {}).items() if k not in ("seed", "output_dir")}
         if row.own:
-            key = re.sub(r"_seed\d+$", "", row.shown.rstrip(")")), row.kind, json.dumps(recipe, sort_keys=True)
+            key = _SEED.sub("", row.shown.rstrip(")")), row.kind, json.dumps(recipe, sort_keys=True)
             groups.setdefault(key, []).append(row)
     lines = []
     for (name, kind, _), some in groups.items():
@@ -308,7 +309,7 @@ class _Pictures:
         """Draws networks, seeds of one recipe on one line, and names the picture; nothing where there are none."""
         lines: dict[str, PlotRow] = {}
         for row in sorted(rows, key=lambda row: (row.kind == "random", row.name.startswith("pixels"))):
-            label = plain(re.sub(r"_seed\d+$", "", row.name), 60)
+            label = plain(_SEED.sub("", row.name), 60)
             results = [result for column, result in row.scores.items() if column in columns]
             if row.kind == "random" and label in lines:
                 lines[label].baseline.extend(results)

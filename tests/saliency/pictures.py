@@ -1,10 +1,20 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Superpixels and pictures that tests of the cues make for themselves."""
 
+import warnings
+
 import numpy as np
+import pytest
 from skimage.color import rgb2lab
 
 from mscn_hf.saliency.superpixels import Superpixels
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_errors():
+    with warnings.catch_warnings(), np.errstate(divide="raise", invalid="raise", over="raise"):
+        warnings.simplefilter("error")
+        yield
 
 
 def voronoi(seed, count, height=60, width=80):

@@ -2,12 +2,11 @@
 """Manifold ranking saliency: each equation against loops, and pictures with something to find in them."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
 import skimage.data
-from saliency.pictures import disc, flipped, voronoi
+from saliency.pictures import disc, flipped, voronoi, warnings_are_errors  # noqa: F401
 from skimage.transform import resize
 
 from mscn_hf.saliency.manifold_ranking import (
@@ -19,13 +18,6 @@ from mscn_hf.saliency.manifold_ranking import (
     ranking_matrix,
 )
 from mscn_hf.saliency.superpixels import SegmentedImage, distances
-
-
-@pytest.fixture(autouse=True)
-def warnings_are_errors():
-    with warnings.catch_warnings(), np.errstate(divide="raise", invalid="raise", over="raise"):
-        warnings.simplefilter("error")
-        yield
 
 
 def saliency(rgb_HW3, **options):

@@ -1,11 +1,10 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """Absorbing Markov chain saliency: each equation against loops, and pictures with something to find in them."""
 
-import warnings
-
 import numpy as np
 import pytest
 import skimage.data
+from saliency.pictures import warnings_are_errors  # noqa: F401
 from skimage.transform import resize
 
 from mscn_hf.saliency.markov_chain import (
@@ -17,13 +16,6 @@ from mscn_hf.saliency.markov_chain import (
     rarity,
 )
 from mscn_hf.saliency.superpixels import SegmentedImage, Superpixels, distances
-
-
-@pytest.fixture(autouse=True)
-def warnings_are_errors():
-    with warnings.catch_warnings(), np.errstate(divide="raise", invalid="raise", over="raise"):
-        warnings.simplefilter("error")
-        yield
 
 
 def saliency(rgb_HW3):
