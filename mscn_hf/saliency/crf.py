@@ -80,12 +80,14 @@ def mean_field(
         # on CPU one by one: a kernel's rows stay in the cache
         step = 1 if unary_BHW.device.type == "cpu" else max(1, ENTRIES_AT_A_TIME // (shape[0] * shape[1]) ** 2)
         results = []
+        cells = shape[0] * shape[1]
+        kernels_BNN = unary_BHW.new_empty(min(step, batch), cells, cells)  # once: fresh memory costs more than the sums
         for first in range(0, batch, step):
             unary_bHW = unary_BHW[first : first + step]
             colour_b3HW = images_B3HW[first : first + step].to(dtype) / bilateral_srgb
             cell_b3hw = adaptive_avg_pool2d(colour_b3HW, shape)
             unary_bhw = adaptive_avg_pool2d(unary_bHW[:, None], shape)[:, 0]
-            kernel_bNN = bilateral_kernel(cell_b3hw, *position)
+            kernel_bNN = bilateral_kernel(cell_b3hw, *position, out_BNN=kernels_BNN[: len(cell_b3hw)])
             root_bN1 = kernel_bNN.sum(dim=2, keepdim=True).rsqrt()
             message_bhw = torch.zeros_like(unary_bhw)
             for _ in range(iterations):
@@ -110,26 +112,29 @@ def cell_kernel(cells: int, points: int, sigma: float) -> Tensor:
     return kernel.view(cells, points, cells, points).mean(dim=(1, 3))
 
 
-def bilateral_kernel(colour_B3hw: Tensor, rows_hh: Tensor, columns_ww: Tensor) -> Tensor:
+def bilateral_kernel(colour_B3hw: Tensor, rows_hh: Tensor, columns_ww: Tensor, *, out_BNN: Tensor) -> Tensor:
     """Kernel in space times exp(-distance^2 / 2) in colour, (B, N, N).
 
     Args:
         colour_B3hw: in units of the kernel's standard deviation.
         rows_hh: kernel in space between rows.
         columns_ww: between columns.
+        out_BNN: where it is written.
     """
-    batch, _, height, width = colour_B3hw.shape
+    width = colour_B3hw.shape[3]
     colour_B3N = colour_B3hw.flatten(2)
-    kernel_BNN = colour_B3N.new_empty(batch, height * width, height * width)
+    square_BwN = torch.empty_like(out_BNN[:, :width])
     for row, row_h in enumerate(rows_hh):  # by rows, for the processor's cache
         part = slice(row * width, (row + 1) * width)
+        sum_BwN = out_BNN[:, part]
         # by differences: a matrix product would lose what is small next to the colours themselves, more so in TF32
-        red, green, blue = (
-            (channel_BN[:, part, None] - channel_BN[:, None, :]).square_() for channel_BN in colour_B3N.unbind(1)
-        )
-        near_wN = torch.kron(row_h[None], columns_ww)
-        torch.mul(red.add_(green).add_(blue).mul_(-0.5).exp_(), near_wN, out=kernel_BNN[:, part])
-    return kernel_BNN
+        for number, channel_BN in enumerate(colour_B3N.unbind(1)):
+            into_BwN = square_BwN if number else sum_BwN
+            torch.sub(channel_BN[:, None, :], channel_BN[:, part, None], out=into_BwN).square_()
+            if number:
+                sum_BwN.add_(square_BwN)
+        sum_BwN.mul_(-0.5).exp_().mul_(torch.kron(row_h[None], columns_ww))
+    return out_BNN
 
 
 def symmetric(kernel_NN: Tensor) -> Tensor:
