@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _NEIGHBOURS = 20
 _BATCH = 64
+# Logs in a row: single batches may lie above by chance, most of all at the start.
+_TIMES_ABOVE = 3
 
 
 def monitor_images(source: ImageSource, processor: Any, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -60,6 +62,31 @@ def monitor_images(source: ImageSource, processor: Any, count: int, seed: int) -
         labels.append(label if isinstance(label, int) else -1)
     stacked = torch.stack(images)
     return stacked, None if min(labels) < 0 or len(set(labels)) < 2 else torch.tensor(labels)
+
+
+class UninformedWatch(TrainerCallback):
+    """Warns of a loss that stays above that of a network which tells no images apart.
+
+    Args:
+        bounds: values of the loss's terms, from `Objective.uninformed`.
+    """
+
+    def __init__(self, bounds: dict[str, float]):
+        self.bounds, self.times = bounds, dict.fromkeys(bounds, 0)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+        for name, bound in self.bounds.items():
+            value = (logs or {}).get(f"loss_{name}")
+            if value is None:
+                continue
+            self.times[name] = self.times[name] + 1 if value > bound else 0
+            if self.times[name] == _TIMES_ABOVE and state.is_world_process_zero:
+                logger.warning(
+                    "step %d: loss_%s is %.3f, and was above %.3f in the last %d logs: a network that tells no images "
+                    "apart would do better. Lower base_learning_rate or ema; ReLIC: or set "
+                    "objective_params.stop_gradient to reference",
+                    *(state.global_step, name, value, bound, _TIMES_ABOVE),
+                )
 
 
 class OnlineMonitor(TrainerCallback):

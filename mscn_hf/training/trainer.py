@@ -24,7 +24,7 @@ from mscn_hf.views.draws import Draws
 from .arguments import PretrainingArguments
 from .checkpoints import MARKER, mark_complete
 from .checks import check_memory_flat
-from .monitor import OnlineMonitor
+from .monitor import OnlineMonitor, UninformedWatch
 from .optimizer import build_optimizer, decay_exempt
 from .schedules import cosine_between, cosine_ema, linear_ema, warmup_cosine
 
@@ -118,6 +118,8 @@ class SiameseTrainer(Trainer):
         if args.weight_decay_end is not None:
             own.append(WeightDecaySchedule(args.weight_decay, args.weight_decay_end, args.schedule_stretch))
         check_memory_flat(args, model.config)
+        if bounds := model.objective.uninformed(args.per_device_train_batch_size * args.world_size):
+            own.append(UninformedWatch(bounds))
         if monitor is not None:
             own.append(monitor)
         self.loader, self.collator, self.monitor = loader, collator, monitor

@@ -127,6 +127,33 @@ def test_the_forms_of_stop_gradient_differ_in_gradient_only() -> None:
     assert min(differences) > 1e-2
 
 
+@pytest.mark.parametrize("likeness", [0.3, -0.3])
+def test_what_the_forms_do_to_symmetric_similarities(likeness) -> None:
+    """o_i . t_m = o_m . t_i: the two distributions agree, and the KL divergence is at its least, whatever its sign."""
+    generator = torch.Generator().manual_seed(0)
+    t_BD = torch.nn.functional.normalize(torch.randn(8, 5, generator=generator, dtype=torch.float64), dim=1)
+    t_BD = torch.cat([t_BD, torch.zeros(8, 1, dtype=torch.float64)], dim=1)
+    shared_BD = torch.eye(6, dtype=torch.float64)[-1:].expand(8, 6)  # what all online embeddings have in common
+    pull = {}
+    for form in ("entropy", "reference"):
+        share = torch.tensor(likeness, dtype=torch.float64, requires_grad=True)
+        o_BD = share * t_BD + (1 - share**2).sqrt() * shared_BD
+        views = ViewEmbeddings((o_BD,), (t_BD,), ((0, 0),), ((0, 0),))
+        terms = ReLIC(negatives="all", stop_gradient=form)(views)
+        assert terms["invariance"].item() == pytest.approx(0, abs=1e-12)
+        pull[form] = -torch.autograd.grad(terms["invariance"], share)[0].item()
+    assert pull["reference"] == pytest.approx(0, abs=1e-12)
+    assert math.copysign(pull["entropy"], likeness) == pull["entropy"] and abs(pull["entropy"]) > 0.1
+
+
+@pytest.mark.parametrize("negatives", [1, 4, 50, "all"])
+def test_contrast_of_a_network_that_tells_no_images_apart(negatives) -> None:
+    same_BD = torch.ones(6, 5, dtype=torch.float64)
+    views = ViewEmbeddings((same_BD,), (same_BD,), ((0, 0),), ((0, 0),), Draws(0, 0, torch.arange(6)).keys_B)
+    objective = ReLIC(0.25, 0.3, 2.0, negatives)
+    assert objective(views)["contrast"].item() == pytest.approx(objective.uninformed(6)["contrast"], abs=1e-12)
+
+
 def test_number_of_directions_of_large_and_small_views() -> None:
     # 6 online times 4 target views; without self pairs 4 less.
     assert len(batch_of_views(6, [0, 1, 2, 3], True).directions) == 24

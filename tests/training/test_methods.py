@@ -15,6 +15,7 @@ from pretraining_runs import TINY_RECIPE, run_pretrain, textured
 from transformers import AutoImageProcessor, AutoModel, ViTMSNModel
 
 from mscn_hf.data import SourceError
+from mscn_hf.methods.objectives import ReLIC
 from mscn_hf.methods.siamese import SiameseForPreTraining
 from mscn_hf.models import FilteredModel, MSCNModel, ReLICv2Model
 from mscn_hf.training.arguments import DataArguments
@@ -265,3 +266,12 @@ def test_backgrounds_are_removed_by_a_column_of_masks(tmp_path):
     assert [name.rsplit("/", 1)[1] for name in broken] == ["3.jpg"]
     with pytest.raises(SourceError, match=r"no column 'salience' for masks; .* did you mean 'saliency'"):
         pretrain(parse_run(["--config", recipe, "--output_dir", str(tmp_path / "b"), "--mask_source", "salience"]))
+
+
+def test_a_run_below_chance_is_told(tmp_path, photo_folder, monkeypatch, caplog):
+    monkeypatch.setattr(ReLIC, "uninformed", lambda self, images: {"contrast": 0.001 * images})  # 8 images a batch
+    fields = METHODS["relic"][0]
+    words = ["--output_dir", str(tmp_path / "run"), "--logging_steps", "1", "--max_steps", "4"]
+    pretrain(parse_run(["--config", write(tmp_path, photo_folder, fields), *words]), "the command")
+    messages = [record.message for record in caplog.records if "tells no images apart" in record.message]
+    assert len(messages) == 1 and "step 3: loss_contrast is" in messages[0] and "above 0.008" in messages[0]

@@ -117,6 +117,17 @@ class Objective(nn.Module, ABC):
     def reset_parameters(self) -> None:
         """Draw new values for own parameters, through `transformers.initialization`, which spares loaded ones."""
 
+    def uninformed(self, images: int) -> dict[str, float]:
+        """Return what terms come to that no training should leave above it.
+
+        That is their value for a network that gives all images the same embedding, by name; none where that value
+        says nothing.
+
+        Args:
+            images: N in the joined batch.
+        """
+        return {}
+
     @abstractmethod
     def forward(self, views: ViewEmbeddings) -> dict[str, Tensor]:
         """Return named scalar terms, already weighted; the loss is their sum.

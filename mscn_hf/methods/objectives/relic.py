@@ -1,6 +1,8 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
 """ReLIC's contrast with sampled negatives and its invariance of the whole distribution."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,7 +43,9 @@ class ReLIC(Objective):
         negatives: how many for each image, or "all" other images of the joined batch; also all where there are no more
             than that. 10 serve as well as the whole batch of 4096 (ReLICv2, table 21).
         stop_gradient: what of KL = E_p log p - E_p log p' gets no gradient: "entropy": its first term (equation 2);
-            "reference": p as a whole, as in UDA. The value is the same.
+            "reference": p as a whole, as in UDA. The value is the same. Without the first term, p is also drawn to
+            where p' is largest, be that a negative: where similarities are negative for an image and itself, "entropy"
+            pulls them down further, "reference" leaves them to the contrast.
         self_pairs: also compare a view with itself, seen through both networks.
 
     Raises:
@@ -106,6 +110,11 @@ class ReLIC(Objective):
                 "contrast": self.contrast_scale / len(views.directions) * torch.stack(contrast).sum(),
                 "invariance": self.invariance_scale / len(views.directions) * torch.stack(invariance).sum(),
             }
+
+    def uninformed(self, images: int) -> dict[str, float]:
+        """Return the contrast of a network for which all candidates are alike."""
+        negatives = images - 1 if isinstance(self.negatives, str) else min(self.negatives, images - 1)
+        return {"contrast": self.contrast_scale * math.log(1 + negatives)}
 
     def _compared(self, keys: Tensor | None, number: int, o_BD: Tensor, o_ND: Tensor) -> Tensor | None:
         """Choose the images that a direction compares each anchor with, itself first; None: the joined batch."""
