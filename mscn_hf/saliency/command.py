@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image, open_source
+from mscn_hf.data.columns import check_image_feature
 from mscn_hf.data.decode import decode_mask
+from mscn_hf.evaluation.run_setup import usable_device
 from mscn_hf.views.background import FOREGROUND
 
 from .baselines import baseline_maps
@@ -129,7 +130,7 @@ def _told(counts: MaskCounts, threshold: float) -> str:
 
 def _network(args: argparse.Namespace) -> NetworkMasker:
     state = processes()
-    device = torch.device(args.device) if args.device else state.device
+    device = usable_device(args.device) if args.device else state.device
     network = load_network(args.network)
     network.to(device)  # type: ignore[arg-type]
     return NetworkMasker(network, args.network, not args.no_crf)
@@ -154,6 +155,8 @@ def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
         raise ValueError(
             f"dataset {args.dataset!r} has no column {args.truth!r}; its columns are {sorted(source.features)}"
         )
+    if args.truth in source.features:
+        check_image_feature(source.features[args.truth], args.truth, args.dataset)
     names = [] if args.cues == [NO_CUES] else args.cues
     masker = CueMasker(names, args.workers if args.workers > 1 else 0, args.long_side) if names else None
     network = _network(args) if args.network else None
@@ -181,11 +184,13 @@ def _pictures(args: argparse.Namespace, baselines: bool) -> Iterator[_Picture]:
 
 
 def _read(source: ImageSource, row: ImageRow, record: dict[str, Any], truth: str) -> _Picture | None:
+    what = "image"
     try:
-        pixels_HW3, mask = decode_image(row.read()), source.read_cell(record, truth)
+        pixels_HW3, what = decode_image(row.read()), f"mask in column {truth!r}"
+        mask = source.read_cell(record, truth)
         return _Picture(row.id, pixels_HW3, {}, None if mask is None else decode_mask(mask) >= FOREGROUND)
     except BrokenImage as error:
-        tqdm.write(f"{row.id}: {error}")
+        tqdm.write(f"{row.id}, {what}: {error}")
         return None
 
 

@@ -81,7 +81,8 @@ def mean_field(
         step = 1 if unary_BHW.device.type == "cpu" else max(1, ENTRIES_AT_A_TIME // (shape[0] * shape[1]) ** 2)
         results = []
         cells = shape[0] * shape[1]
-        kernels_BNN = unary_BHW.new_empty(min(step, batch), cells, cells)  # once: fresh memory costs more than the sums
+        # once: fresh memory costs more than the sums
+        kernels_BNN = unary_BHW.new_empty(min(step, batch), cells, cells)
         for first in range(0, batch, step):
             unary_bHW = unary_BHW[first : first + step]
             colour_b3HW = images_B3HW[first : first + step].to(dtype) / bilateral_srgb

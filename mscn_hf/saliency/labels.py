@@ -18,6 +18,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from mscn_hf.data import BrokenImage, ImageSource, decode_image
+from mscn_hf.data.columns import check_image_feature
 from mscn_hf.data.decode import decode_mask
 
 from .notes import first_difference, read_notes, write_notes
@@ -97,13 +98,15 @@ def read_label_sets(
 
 
 def check_columns(source: ImageSource, columns: Sequence[str]) -> None:
-    """Raises ValueError where the dataset lacks one of the cues' columns."""
+    """Raises ValueError where the dataset lacks one of the cues' columns, SourceError where one holds no images."""
     missing = [column for column in columns if column not in source.features]
     if missing:
         raise ValueError(
             f"dataset {source.name!r} has no column {missing[0]!r}; make the cues' maps first: "
             f"mscn-hf saliency cues {source.name} OUT"
         )
+    for column in columns:
+        check_image_feature(source.features[column], column, source.name)
 
 
 def _decode(

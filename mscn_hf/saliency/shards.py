@@ -248,7 +248,12 @@ def _read(row: ImageRow) -> tuple[bytes | None, np.ndarray | None]:
 
 
 def to_png(mask_HW: np.ndarray) -> bytes:
-    """A grey-scale PNG file of a uint8 mask."""
+    """A grey-scale PNG file of a uint8 mask.
+
+    One whose highest level is 1 of 255 is written as 0: read again, it would be taken for a mask of 0 and 1.
+    """
+    if mask_HW.max(initial=0) == 1:
+        mask_HW = np.zeros_like(mask_HW)
     out = io.BytesIO()
     Image.fromarray(mask_HW).save(out, "PNG")
     return out.getvalue()

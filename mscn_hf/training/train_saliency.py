@@ -103,7 +103,7 @@ def train(args: SaliencyArguments) -> Path:
         The folder of the network.
 
     Raises:
-        ValueError: the output folder holds another run, or what `read_label_sets` refuses.
+        ValueError: the output folder holds another run or something else, or what `read_label_sets` refuses.
     """
     out = Path(args.output_dir)
     with processes().main_process_first():
@@ -144,6 +144,8 @@ def _claim(out: Path, args: SaliencyArguments, source: ImageSource) -> None:
     path = out / "run.json"
     known = read_notes(path)
     if not known:
+        if out.exists() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty and holds no run of this command: give another output_dir")
         write_notes(path, wanted)
     elif differing := first_difference(known, wanted):
         raise ValueError(f"{out} holds a run with another {differing}: give another output_dir")

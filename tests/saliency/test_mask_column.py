@@ -14,8 +14,10 @@ from PIL import Image
 
 from mscn_hf.data import BrokenImage, CanvasCollate, Sample, open_source
 from mscn_hf.data import source as source_module
-from mscn_hf.data.decode import UnreadableFile
+from mscn_hf.data.decode import UnreadableFile, decode_mask
 from mscn_hf.saliency.column import write_masks
+from mscn_hf.saliency.shards import to_png
+from mscn_hf.views.background import FOREGROUND
 
 
 class LeftHalf:
@@ -268,3 +270,10 @@ def test_columns_keep_their_types_and_all_their_parts(tmp_path):
     after = load_dataset(str(tmp_path / "out"), split="train")
     assert after.features == Features({**features, "saliency": ImageFeature(), "cue": ImageFeature()})
     assert after[0]["image"] == cell and after[0]["views"][0].getpixel((0, 0)) == (7, 7, 7)
+
+
+@pytest.mark.parametrize("highest", [0, 1, 2, 127, 128, 255])
+def test_the_foreground_is_the_same_in_the_file(highest):
+    mask_HW = np.zeros((6, 8), dtype=np.uint8)
+    mask_HW[2:4, 1:5] = highest
+    np.testing.assert_array_equal(decode_mask(to_png(mask_HW)) >= FOREGROUND, mask_HW >= FOREGROUND)

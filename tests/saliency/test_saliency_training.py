@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Features, load_dataset
+from datasets import Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 from saliency.composites import composites
@@ -216,6 +216,35 @@ def test_another_encoder_in_the_same_folder_is_noticed(tmp_path, encoder):
     MSCNModel(MSCNModel.from_pretrained(encoder).config).save_pretrained(encoder)
     with pytest.raises(ValueError, match="another weights of the encoder"):
         train(parse([*words, *small]))
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, encoder):
+    data = dataset(tmp_path / "data", count=4, broken=False)
+    (tmp_path / "run" / "network").mkdir(parents=True)
+    words = ["--dataset_name", str(data), "--encoder", str(encoder), *SMALL]
+    for folder in (tmp_path / "run", data):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(ValueError, match="is not empty and holds no run of this command"):
+            train(parse([*words, "--output_dir", str(folder)]))
+        assert sorted(folder.rglob("*")) == before
+
+
+def test_columns_and_devices_that_cannot_be_used(tmp_path, encoder, capsys):
+    ((rgb, _),) = composites(1)
+    (tmp_path / "data").mkdir()
+    rows = [{"image": {"bytes": to_png(rgb), "path": None}, "label": 3}]
+    features = Features({"image": ImageFeature(), "label": Value("int64")})
+    Dataset.from_list(rows, features=features).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    data, out = str(tmp_path / "data"), ["--out", str(tmp_path / "show.png")]
+    assert main(["saliency", "show", data, "--cues", "none", "--truth", "label", *out]) == 2
+    assert "column 'label' holds no images but Value" in capsys.readouterr().err
+    words = ["--dataset_name", data, "--cues", "label", "--thresholds", "0.3", "--output_dir", str(tmp_path / "run")]
+    assert main(["saliency", "train", *words, "--encoder", "none"]) == 2
+    assert "column 'label' holds no images but Value" in capsys.readouterr().err
+    SaliencyNetwork.from_encoder(str(encoder), 8, 48).save_pretrained(tmp_path / "network")
+    words = ["--network", str(tmp_path / "network"), "--device", "abacus"]
+    assert main(["saliency", "predict", data, str(tmp_path / "masks"), *words]) == 2
+    assert "--device abacus: no such device can be used here" in capsys.readouterr().err
 
 
 def test_each_label_stays_with_its_image(tmp_path):
