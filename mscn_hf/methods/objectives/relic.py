@@ -43,7 +43,7 @@ class ReLIC(Objective):
         negatives: how many for each image, or "all" other images of the joined batch; also all where there are no more
             than that. 10 serve as well as the whole batch of 4096 (ReLICv2, table 21).
         stop_gradient: what of KL = E_p log p - E_p log p' gets no gradient: "entropy": its first term (equation 2);
-            "reference": p as a whole, as in UDA. The value is the same. Without the first term, p is also drawn to
+            "reference": p as a whole, as in UDA. The value is the same. With "entropy", p is also drawn to
             where p' is largest, be that a negative: where similarities are negative for an image and itself, "entropy"
             pulls them down further, "reference" leaves them to the contrast.
         self_pairs: also compare a view with itself, seen through both networks.
