@@ -18,6 +18,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from mscn_hf.data import ImageSource, SourceError
+from mscn_hf.views.checks import as_device
 
 from .cache import file_hash
 from .dataset_file import DatasetFile, find_dataset
@@ -148,7 +149,7 @@ def set_up(args: argparse.Namespace) -> RunSetup:
         raise ValueError("--benchmark_id and --task_id go together")
     if Path(args.out).is_dir():
         raise ValueError(f"--out {args.out} is a folder; give a file, for example {Path(args.out) / 'results.jsonl'}")
-    asked = usable_device(args.device) if args.device else None
+    asked = as_device("--device", args.device) if args.device else None
     # Rank 0 may fit a probe for long while the others wait for the next extraction.
     use_cpu = args.device == "cpu" or not torch.cuda.is_available()
     process = PartialState(cpu=use_cpu, timeout=datetime.timedelta(hours=12))
@@ -161,21 +162,6 @@ def set_up(args: argparse.Namespace) -> RunSetup:
         progress=process.is_main_process,
     )
     return RunSetup(process, asked or process.device, options)
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of a name such as `cuda`, `cuda:1` or `cpu`.
-
-    Raises:
-        ValueError: there is no such kind of device, or none of it here.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend raises one of its own
-        said = next(iter(str(error).splitlines()), "")
-        raise ValueError(f"--device {name}: no such device can be used here ({said})") from error
-    return device
 
 
 def open_splits(dataset: DatasetFile) -> Splits:

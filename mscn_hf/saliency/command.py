@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 from mscn_hf.data import BrokenImage, ImageRow, ImageSource, decode_image, open_source
 from mscn_hf.data.columns import check_image_feature
 from mscn_hf.data.decode import decode_mask
-from mscn_hf.evaluation.run_setup import usable_device
 from mscn_hf.views.background import FOREGROUND
+from mscn_hf.views.checks import as_device
 
 from .baselines import baseline_maps
 from .column import ROWS_PER_SHARD, MaskCounts, write_masks
@@ -130,7 +130,7 @@ def _told(counts: MaskCounts, threshold: float) -> str:
 
 def _network(args: argparse.Namespace) -> NetworkMasker:
     state = processes()
-    device = usable_device(args.device) if args.device else state.device
+    device = as_device("--device", args.device) if args.device else state.device
     network = load_network(args.network)
     network.to(device)  # type: ignore[arg-type]
     return NetworkMasker(network, args.network, not args.no_crf)

@@ -1,10 +1,12 @@
 # Copyright 2026 The mscn-hf authors. SPDX-License-Identifier: Apache-2.0
-"""Checks of a recipe's values, whose errors name the setting and what it was."""
+"""Checks of settings, a recipe's and a command's, whose errors name the setting and what it was."""
 
 import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
+
+import torch
 
 
 class WrongType(TypeError, ValueError):
@@ -54,3 +56,18 @@ def as_three(name: str, value: Any) -> tuple[float, float, float]:
         check_number(name, number)
     red, green, blue = value
     return float(red), float(green), float(blue)
+
+
+def as_device(name: str, value: str) -> torch.device:
+    """The device called `cuda`, `cuda:1`, `cpu` or the like, tried out.
+
+    Raises:
+        ValueError: there is no such kind of device, or none of it here.
+    """
+    try:
+        device = torch.device(value)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend raises one of its own
+        said = next(iter(str(error).splitlines()), "")
+        raise ValueError(f"{name} {value}: no such device can be used here ({said})") from error
+    return device
