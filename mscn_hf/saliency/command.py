@@ -203,7 +203,9 @@ def _renamed(maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _show(args: argparse.Namespace) -> int:
     rows = []
     for picture in _pictures(args, baselines=False):
-        truth = {} if picture.truth_HW is None else {"truth": to_bytes(picture.truth_HW)}
+        # masks in the usual column were drawn by people; what a column of another name holds is not known here
+        name = "truth" if args.truth == TRUTH else f"column {args.truth}"
+        truth = {} if picture.truth_HW is None else {name: to_bytes(picture.truth_HW)}
         rows.append({"image": picture.pixels_HW3, **picture.maps, **truth})
     if not rows:
         raise ValueError(f"dataset {args.dataset!r}: not one image could be read")

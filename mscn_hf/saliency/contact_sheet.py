@@ -36,12 +36,21 @@ def draw_saliency(rows: Sequence[Mapping[str, np.ndarray | None]], path: str | P
         for place, name in enumerate(columns):
             pixels = row.get(name)
             if pixels is not None:
-                tile = Image.fromarray(pixels).convert("RGB").resize((_TILE, height), Image.Resampling.BICUBIC)
-                sheet.paste(tile, (_MARGIN + place * (_TILE + _GAP), top))
+                sheet.paste(_tile(pixels, height), (_MARGIN + place * (_TILE + _GAP), top))
         top += height + _GAP
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
     return Path(path)
+
+
+def _tile(pixels: np.ndarray, height: int) -> Image.Image:
+    """The picture as large as a tile of that height can hold it, in the middle; beside it the sheet's colour."""
+    scale = min(_TILE / pixels.shape[1], height / pixels.shape[0])
+    inner = [max(1, round(side * scale)) for side in (pixels.shape[1], pixels.shape[0])]
+    tile = Image.new("RGB", (_TILE, height), _PAPER)
+    picture = Image.fromarray(pixels).convert("RGB").resize(inner, Image.Resampling.BICUBIC)
+    tile.paste(picture, ((_TILE - inner[0]) // 2, (height - inner[1]) // 2))
+    return tile
 
 
 def _height(row: Mapping[str, np.ndarray | None]) -> int:

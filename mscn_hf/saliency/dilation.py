@@ -28,7 +28,7 @@ def dilate(encoder: nn.Module, output_stride: int, num_channels: int = 3) -> Non
         num_channels: C.
 
     Raises:
-        ValueError: an output stride that is no power of two, or an encoder without convolutions.
+        ValueError: an output stride that is no power of two, or an encoder without convolutions or not of images.
     """
     if output_stride < 1 or output_stride & (output_stride - 1):
         raise ValueError(f"output_stride must be a power of two, got {output_stride}")
@@ -51,6 +51,8 @@ def _reductions(encoder: nn.Module, num_channels: int) -> dict[Any, tuple[int, i
         found[layer] = (before, after)
 
     layers = [layer for layer in encoder.modules() if isinstance(layer, (nn.Conv2d, *_POOLS))]
+    if not any(isinstance(layer, nn.Conv2d) for layer in layers):
+        raise ValueError(f"a {type(encoder).__name__} has no convolutions, so it cannot be given dilated ones")
     handles = [layer.register_forward_hook(note) for layer in layers]
     training = encoder.training
     like = next(encoder.parameters())
@@ -58,12 +60,14 @@ def _reductions(encoder: nn.Module, num_channels: int) -> dict[Any, tuple[int, i
     try:
         with torch.no_grad():
             encoder.eval()(image)
+    except Exception as error:  # networks refuse what they are not made for in many ways
+        raise ValueError(
+            f"a {type(encoder).__name__} takes no image of {_TRACED_SIDE} x {_TRACED_SIDE} pixels: {error}"
+        ) from error
     finally:
         encoder.train(training)
         for handle in handles:
             handle.remove()
-    if not any(isinstance(layer, nn.Conv2d) for layer in found):
-        raise ValueError(f"a {type(encoder).__name__} has no convolutions, so it cannot be given dilated ones")
     return found
 
 

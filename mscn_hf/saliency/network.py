@@ -137,9 +137,10 @@ def _channels(encoder: PreTrainedModel, num_channels: int) -> int:
         training = encoder.training
         output = encoder.eval()(torch.zeros(1, num_channels, 64, 64, device=like.device, dtype=like.dtype))
         encoder.train(training)
-    if output.last_hidden_state.ndim != 4:
+    last = getattr(output, "last_hidden_state", None)
+    if last is None or last.ndim != 4:
         raise ValueError(f"a saliency network needs a convolutional encoder, got {encoder.config.model_type!r}")
-    return output.last_hidden_state.shape[1]
+    return last.shape[1]
 
 
 AutoConfig.register(SaliencyConfig.model_type, SaliencyConfig, exist_ok=True)

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # What counts as foreground in maps that a network made.
 LATER_THRESHOLD = 0.5
+# A round whose maps cover more than this has most likely lost the objects.
+TOO_MUCH = 0.8
 
 
 class RefinementTrainer(Trainer):
@@ -200,10 +202,18 @@ def _refine(args: SaliencyArguments, labels: LabelSets, name: str, lr: float, se
         process.wait_for_everyone()
         if not all(np.isfinite(map_SS).all() for map_SS in maps):
             raise ValueError(f"round {name} made maps that are not finite: a smaller refine_lr may help")
-        if not any(map_SS.max() > LATER_THRESHOLD for map_SS in maps):
+        share = float(np.mean([(map_SS > LATER_THRESHOLD).mean() for map_SS in maps]))
+        if share == 0:
             raise ValueError(f"round {name} found no foreground in any image: more refine_epochs may help")
         if process.is_main_process:
-            _log(out, name, trainer)
+            if share > TOO_MUCH:
+                logger.warning(
+                    "round %s took %.0f %% of the images for foreground: a smaller refine_lr may help, and "
+                    "`mscn-hf saliency show` shows whether the cue's maps are already so",
+                    name,
+                    100 * share,
+                )
+            _log(out, name, trainer, {"foreground": share})
             unfinished.replace(path)
         process.wait_for_everyone()
     return np.memmap(path, np.float16, "r", shape=shape)
@@ -253,8 +263,8 @@ def _trainer(
     return RefinementTrainer(model=network, args=arguments, train_dataset=labels, crf=args.crf, **settings)
 
 
-def _log(out: Path, name: str, trainer: Trainer) -> None:
+def _log(out: Path, name: str, trainer: Trainer, more: dict[str, float] | None = None) -> None:
     with open(out / "log.jsonl", "a", encoding="utf-8") as stream:
-        for entry in trainer.state.log_history:
+        for entry in [*trainer.state.log_history, *([more] if more else [])]:
             stream.write(json.dumps({"round": name, **entry}) + "\n")
     shutil.rmtree(out / "rounds" / name, ignore_errors=True)

@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 import torchvision
-from transformers import ResNetConfig, ResNetModel, ViTMSNConfig, ViTMSNModel
+from transformers import BertConfig, CLIPConfig, ResNetConfig, ResNetModel, ViTMSNConfig, ViTMSNModel
 
 from mscn_hf.models import MSCNConfig, MSCNModel, ReLICv2Config, ReLICv2Model
 from mscn_hf.saliency.dilation import dilate
@@ -67,6 +67,13 @@ def test_bad_encoders():
         SaliencyNetwork(SaliencyConfig(encoder=ViTMSNModel(vit).config.to_diff_dict()))
     with pytest.raises(ValueError, match="model_type"):
         SaliencyNetwork(SaliencyConfig())
+    text = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    with pytest.raises(ValueError, match="BertModel has no convolutions"):
+        SaliencyNetwork(SaliencyConfig(encoder=text.to_diff_dict()))
+    part = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    both = CLIPConfig(text_config={**part, "vocab_size": 9}, vision_config=part)
+    with pytest.raises(ValueError, match="CLIPModel takes no image of 256 x 256 pixels"):
+        SaliencyNetwork(SaliencyConfig(encoder=both.to_dict()))
 
 
 def test_starts_from_the_encoder_and_comes_back_from_its_files(tmp_path):

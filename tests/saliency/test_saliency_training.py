@@ -30,14 +30,14 @@ SMALL = (
 ).split()
 
 
-def dataset(folder, count=12, broken=True):
-    """Composites with their truth, a little spoilt, as the maps of two cues; the last has no map at all."""
+def dataset(folder, count=12, broken=True, lift=0.0):
+    """Composites with their truth, a little spoilt and lifted, as maps of two cues; the last has no map at all."""
     random = np.random.default_rng(0)
     rows = []
     for rgb, truth in composites(count):
         maps = {}
         for name in ("robust_background", "markov_chain"):
-            map_HW = np.clip(truth + random.normal(0, 0.2, truth.shape), 0, 1)
+            map_HW = np.clip(truth + lift + random.normal(0, 0.2, truth.shape), 0, 1)
             maps[name] = {"bytes": to_png((map_HW * 255).astype(np.uint8)), "path": None}
         image = {"bytes": to_png(rgb), "path": None}
         rows.append({"image": image, "mask": {"bytes": to_png(truth.astype(np.uint8) * 255), "path": None}, **maps})
@@ -51,6 +51,7 @@ def dataset(folder, count=12, broken=True):
 
 @pytest.fixture
 def encoder(tmp_path):
+    torch.manual_seed(0)
     config = MSCNConfig(
         embedding_size=8, hidden_sizes=[8, 16, 24], depths=[1, 1, 1], layer_type="basic", image_size=48
     )
@@ -208,11 +209,24 @@ def test_a_round_that_finds_nothing_is_told(tmp_path, encoder):
     assert not list((tmp_path / "run" / "refined").glob("*.f16"))
 
 
+@pytest.mark.parametrize("lift", [0.0, 1.0])
+def test_a_round_that_takes_everything_is_told(tmp_path, encoder, caplog, lift):
+    words = ["--dataset_name", str(dataset(tmp_path / "data", broken=False, lift=lift)), "--encoder", str(encoder)]
+    words += [*SMALL, "--cues", "markov_chain", "--thresholds", "0.31", "--output_dir", str(tmp_path / "run")]
+    train(parse([*words, "--refine_epochs", "8", "--final_epochs", "1"]))
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    (share,) = (entry["foreground"] for entry in entries if "foreground" in entry)
+    refined = np.fromfile(tmp_path / "run" / "refined" / "markov_chain-1.f16", np.float16)
+    assert share == pytest.approx((refined > 0.5).mean())
+    assert (share > 0.8) == ("% of the images for foreground" in caplog.text) == bool(lift)
+
+
 def test_another_encoder_in_the_same_folder_is_noticed(tmp_path, encoder):
     data = dataset(tmp_path / "data", count=4, broken=False)
     words = ["--dataset_name", str(data), "--encoder", str(encoder), "--output_dir", str(tmp_path / "run")]
     small = [*SMALL, "--iterations", "0", "--final_epochs", "1"]
     assert main(["saliency", "train", *words, *small]) == 0
+    torch.manual_seed(1)
     MSCNModel(MSCNModel.from_pretrained(encoder).config).save_pretrained(encoder)
     with pytest.raises(ValueError, match="another weights of the encoder"):
         train(parse([*words, *small]))
