@@ -17,6 +17,7 @@ from saliency.composites import composites
 from mscn_hf.cli import main
 from mscn_hf.data import open_source
 from mscn_hf.models import MSCNConfig, MSCNModel
+from mscn_hf.saliency.contact_sheet import draw_saliency
 from mscn_hf.saliency.cues import CUES
 from mscn_hf.saliency.labels import read_label_sets
 from mscn_hf.saliency.network import SaliencyNetwork
@@ -105,6 +106,15 @@ def test_trains_goes_on_predicts_and_scores(tmp_path, encoder, capsys):
     ):
         assert main([*score, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("height, width", [(20, 400), (400, 20), (60, 90)])
+def test_pictures_keep_their_shape_in_the_sheet(tmp_path, height, width):
+    red = np.full((height, width, 3), [255, 0, 0], np.uint8)
+    sheet = np.asarray(Image.open(draw_saliency([{"image": red}], tmp_path / "sheet.png")))
+    rows, columns = np.nonzero((sheet == [255, 0, 0]).all(axis=2))
+    shown = (np.ptp(rows) + 1) / (np.ptp(columns) + 1)
+    assert shown == pytest.approx(height / width, rel=0.07)  # whole pixels: 7.5 are 8
 
 
 def test_cues_are_written_by_the_command(tmp_path, capsys):
