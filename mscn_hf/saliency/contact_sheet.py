@@ -45,6 +45,7 @@ def draw_saliency(rows: Sequence[Mapping[str, np.ndarray | None]], path: str | P
 
 def _tile(pixels: np.ndarray, height: int) -> Image.Image:
     """The picture as large as a tile of that height can hold it, in the middle; beside it the sheet's colour."""
+    # not ImageOps.pad, which fails where a side of the thinnest pictures rounds to 0
     scale = min(_TILE / pixels.shape[1], height / pixels.shape[0])
     inner = [max(1, round(side * scale)) for side in (pixels.shape[1], pixels.shape[0])]
     tile = Image.new("RGB", (_TILE, height), _PAPER)

@@ -117,6 +117,13 @@ def test_pictures_keep_their_shape_in_the_sheet(tmp_path, height, width):
     assert shown == pytest.approx(height / width, rel=0.07)  # whole pixels: 7.5 are 8
 
 
+def test_the_thinnest_picture_is_a_line_in_the_sheet(tmp_path):
+    red = np.full((1, 1000, 3), [255, 0, 0], np.uint8)
+    sheet = np.asarray(Image.open(draw_saliency([{"image": red}], tmp_path / "sheet.png")))
+    rows, columns = np.nonzero((sheet == [255, 0, 0]).all(axis=2))
+    assert (np.ptp(rows), np.ptp(columns)) == (0, 149)
+
+
 def test_cues_are_written_by_the_command(tmp_path, capsys):
     data = dataset(tmp_path / "data", count=3, broken=False)
     words = ["saliency", "cues", str(data), str(tmp_path / "out"), "--cues", "manifold_ranking", "--workers", "1"]
